@@ -1,0 +1,72 @@
+// Every bound of the program, by name. Reaching one refuses fast, is counted, and is logged with
+// the name given here. Units are in the name's suffix. Relations between bounds are asserted.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace orlop::limits {
+
+// HTTP/1 (RFC 9112) and header blocks as decoded.
+inline constexpr std::size_t http_head_bytes_max = 60 * 1024;
+inline constexpr std::size_t http_request_line_bytes_max = 16 * 1024;
+inline constexpr std::size_t http_headers_max = 100;
+inline constexpr std::size_t http_chunk_line_bytes_max = 1024;
+inline constexpr std::size_t http_trailer_bytes_max = 8 * 1024;
+inline constexpr std::size_t http_pipelined_requests_max = 64;
+
+// Buffers of the relay.
+inline constexpr std::size_t relay_buffer_bytes = 16 * 1024;
+inline constexpr std::size_t passthrough_buffer_bytes = 64 * 1024;
+inline constexpr std::size_t retry_body_bytes_max = 1024 * 1024;
+static_assert(http_head_bytes_max >= http_request_line_bytes_max);
+
+// HBONE and HTTP/2.
+inline constexpr std::uint32_t h2_streams_max = 100;
+inline constexpr std::uint32_t h2_stream_window_bytes = 256 * 1024;
+inline constexpr std::uint32_t h2_connection_window_bytes = 1024 * 1024;
+static_assert(h2_connection_window_bytes > h2_stream_window_bytes,
+              "equal windows let one unread stream stop the others");
+inline constexpr std::size_t h2_header_block_bytes_max = http_head_bytes_max;
+inline constexpr std::size_t h2_outbound_queue_bytes_max = 1024 * 1024;
+inline constexpr std::uint32_t h2_early_resets_max = 500;
+
+// TLS.
+inline constexpr std::size_t tls_record_bytes_max = 16 * 1024;
+inline constexpr std::size_t tls_handshake_bytes_max = 64 * 1024;
+inline constexpr std::size_t tls_handshake_ms_max = 10'000;
+
+// Connections and tasks.
+inline constexpr std::size_t connections_per_core_max = 65'536;
+inline constexpr std::size_t connections_per_workload_max = 16'384;
+inline constexpr std::size_t upstream_idle_per_pool_max = 1024;
+inline constexpr std::size_t core_messages_max = 65'536;
+
+// Timers.
+inline constexpr std::int64_t upstream_idle_ms = 300'000;
+inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
+inline constexpr std::int64_t protocol_look_ms = 50;
+inline constexpr std::int64_t connect_timeout_default_ms = 10'000;
+inline constexpr std::int64_t drain_deadline_ms = 25'000;
+
+// Retries.
+inline constexpr std::uint32_t retry_attempts_max = 100;
+inline constexpr double retry_budget_percent = 20.0;
+inline constexpr std::uint32_t retry_budget_min = 3;
+
+// Configuration.
+inline constexpr std::size_t yaml_file_bytes_max = 8 * 1024 * 1024;
+inline constexpr std::size_t yaml_depth_max = 64;
+inline constexpr std::size_t yaml_nodes_max = 2'000'000;
+inline constexpr std::size_t yaml_files_max = 100'000;
+inline constexpr std::size_t regex_bytes_max = 1024;
+
+// Telemetry.
+inline constexpr std::size_t log_queue_records_max = 65'536;
+inline constexpr std::size_t explain_records_per_core_max = 4096;
+
+// Admin.
+inline constexpr std::size_t admin_request_bytes_max = 16 * 1024 * 1024;
+inline constexpr std::size_t admin_connections_max = 64;
+
+}  // namespace orlop::limits
