@@ -1,0 +1,140 @@
+#include "daemon/model/snapshot.h"
+
+#include <algorithm>
+#include <array>
+
+#include "daemon/model/snapshot_tables.h"
+
+namespace orlop::model {
+namespace {
+
+constexpr std::size_t host_bytes_max = 255;
+
+const Scope* scope_of(const Snapshot::Tables& tables, std::string_view client_ns) {
+    auto found = tables.scopes.find(client_ns);
+    if (found == tables.scopes.end()) {
+        found = tables.scopes.find(std::string_view());
+    }
+    return found == tables.scopes.end() ? nullptr : &found->second;
+}
+
+// Authority without its port; an IPv6 literal keeps its brackets.
+std::string_view host_part(std::string_view authority) {
+    if (authority.starts_with('[')) {
+        auto end = authority.find(']');
+        return end == std::string_view::npos ? authority : authority.substr(0, end + 1);
+    }
+    return authority.substr(0, authority.find(':'));
+}
+
+const VirtualHost*
+pick_port(const std::vector<std::pair<std::uint16_t, VirtualHostPtr>>& candidates,
+          std::uint16_t port) {
+    for (const auto& [candidate_port, host] : candidates) {
+        if (candidate_port == port || candidate_port == 0) {
+            return host.get();
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+Snapshot::Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables)
+    : generation_(generation), mesh_(std::move(mesh)), tables_(std::move(tables)) {}
+
+Snapshot::~Snapshot() = default;
+
+const Workload* Snapshot::find_workload(const IpAddress& address) const {
+    auto found = tables_->workload_by_address.find(address);
+    return found == tables_->workload_by_address.end() ? nullptr : found->second.get();
+}
+
+const Workload* Snapshot::find_workload_uid(std::string_view uid) const {
+    auto found = tables_->workload_by_uid.find(uid);
+    return found == tables_->workload_by_uid.end() ? nullptr : found->second.get();
+}
+
+WorkloadPtr Snapshot::share_workload(std::string_view uid) const {
+    auto found = tables_->workload_by_uid.find(uid);
+    return found == tables_->workload_by_uid.end() ? nullptr : found->second;
+}
+
+OutboundTarget Snapshot::resolve_outbound(std::string_view client_ns,
+                                          const SocketAddress& original) const {
+    OutboundTarget target;
+    if (const Scope* scope = scope_of(*tables_, client_ns)) {
+        auto found = scope->by_address.find(original);
+        if (found != scope->by_address.end()) {
+            const PortTarget& entry = found->second;
+            target.service = entry.service.get();
+            if (entry.service && entry.port_index < entry.service->ports.size()) {
+                target.port = &entry.service->ports[entry.port_index];
+            }
+            target.virtual_host = entry.virtual_host.get();
+            target.destination = entry.destination.get();
+            target.workload = entry.workload.get();
+            return target;
+        }
+    }
+    auto service = tables_->service_by_address.find(original.ip);
+    if (service != tables_->service_by_address.end()) {
+        target.service = service->second.get();
+        return target;
+    }
+    target.workload = find_workload(original.ip);
+    return target;
+}
+
+const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
+                                               std::string_view authority,
+                                               std::uint16_t port) const {
+    const Scope* scope = scope_of(*tables_, client_ns);
+    std::string_view host = host_part(authority);
+    if (scope == nullptr || host.empty() || host.size() > host_bytes_max) {
+        return nullptr;
+    }
+    std::array<char, host_bytes_max> buffer;
+    std::transform(host.begin(), host.end(), buffer.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    });
+    std::string_view lower(buffer.data(), host.size());
+    if (lower.size() > 1 && lower.back() == '.') {
+        lower.remove_suffix(1);  // a fully qualified name with its root dot
+    }
+    if (auto found = scope->by_host.find(lower); found != scope->by_host.end()) {
+        if (const VirtualHost* exact = pick_port(found->second, port)) {
+            return exact;
+        }
+    }
+    for (const auto& [suffix, candidates] : scope->wildcards) {
+        if (lower.size() > suffix.size() && lower.ends_with(suffix)) {
+            if (const VirtualHost* wildcard = pick_port(candidates, port)) {
+                return wildcard;
+            }
+        }
+    }
+    return nullptr;
+}
+
+bool Snapshot::is_node_address(const IpAddress& address) const {
+    return std::ranges::find(tables_->node_addresses, address) != tables_->node_addresses.end();
+}
+
+const std::vector<WorkloadPtr>& Snapshot::workloads() const {
+    return tables_->workloads;
+}
+
+const std::vector<ServicePtr>& Snapshot::services() const {
+    return tables_->services;
+}
+
+const std::vector<DestinationPtr>& Snapshot::destinations() const {
+    return tables_->destinations;
+}
+
+const std::vector<VirtualHostPtr>& Snapshot::virtual_hosts() const {
+    return tables_->virtual_hosts;
+}
+
+}  // namespace orlop::model

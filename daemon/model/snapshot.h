@@ -1,0 +1,98 @@
+// Snapshot: the whole compiled configuration of one generation, immutable.
+//
+// Built by control/compile on the control thread, then published to every core; a request pins the
+// snapshot it starts with. All look-ups are const, allocation-free and safe from any thread.
+//
+//     OutboundTarget target = snapshot.resolve_outbound("shop", original_destination);
+//     if (target.destination && is_http(target.port->protocol)) ...
+//     const VirtualHost* host = snapshot.find_virtual_host("shop", "pricing:80", 80);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/model/destination.h"
+#include "daemon/model/route.h"
+#include "daemon/model/workload.h"
+
+namespace orlop::model {
+
+enum class ConflictResolution : unsigned char { overlay, oldest };
+enum class OutboundPolicy : unsigned char { allow_any, registry_only };
+enum class AccessLogEncoding : unsigned char { off, text, json };
+
+// orlop's MeshConfig object (DESIGN §5) with the defaults in force when none is given.
+struct MeshConfig {
+    std::string trust_domain = "cluster.local";
+    std::vector<std::string> trust_domain_aliases;
+    std::string root_namespace = "istio-system";
+    std::string cluster_domain = "cluster.local";
+    std::string cluster_id = "Kubernetes";
+    std::string dataplane_mode = "orlop";  // value of istio.io/dataplane-mode that enrols
+    bool injection_label_enrols = false;   // istio-injection: enabled counts
+    std::vector<std::string> revisions;    // istio.io/rev values that enrol; "*": any
+    ConflictResolution conflict_resolution = ConflictResolution::overlay;
+    OutboundPolicy outbound_policy = OutboundPolicy::allow_any;
+    AccessLogEncoding access_log = AccessLogEncoding::off;
+    bool transparent_source = true;   // apps see the caller's address
+    bool same_node_shortcut = true;   // kernel-attested path inside a node
+    bool permissive_fail_open = true; // no orlopd: outbound of non-STRICT pods goes direct
+    bool http10 = false;              // serve HTTP/1.0 clients instead of answering 426
+    bool shadow_host_suffix = true;
+    RetryPolicy default_retry;        // used when a route has no `retries`
+    CaptureExclusions exclusions;
+    ObjectRefPtr source;
+};
+
+// What an original destination means for one caller. Pointers live as long as the Snapshot.
+struct OutboundTarget {
+    const Service* service = nullptr;          // null: unknown address
+    const ServicePort* port = nullptr;         // null: the service has no such port
+    const VirtualHost* virtual_host = nullptr; // HTTP rules of service and port
+    const Destination* destination = nullptr;  // all endpoints; or the one pod when `workload` set
+    const Workload* workload = nullptr;        // the address is this pod's own
+};
+
+
+class Snapshot {
+public:
+    struct Tables;  // built by control/compile; the layout is private to snapshot.cc
+    Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables);
+    ~Snapshot();
+
+    std::uint64_t generation() const { return generation_; }
+    const MeshConfig& mesh() const { return mesh_; }
+
+    const Workload* find_workload(const IpAddress& address) const;
+    const Workload* find_workload_uid(std::string_view uid) const;
+    WorkloadPtr share_workload(std::string_view uid) const;
+
+    // Meaning of `original` for callers of `client_ns`: a service's virtual address and port, a
+    // pod's own address (then its services' rules apply to the single endpoint), or nothing.
+    OutboundTarget resolve_outbound(std::string_view client_ns, const SocketAddress& original) const;
+
+    // `authority` as sent (any case, port ignored); `port` is the service port of the listener.
+    // Exact host first, then the longest wildcard, then `*`. Null when nothing is known.
+    const VirtualHost* find_virtual_host(std::string_view client_ns, std::string_view authority,
+                                         std::uint16_t port) const;
+
+    bool is_node_address(const IpAddress& address) const;  // of this node: kubelet probes
+
+    // Everything, for `orlopctl config` and the metrics; stable order.
+    const std::vector<WorkloadPtr>& workloads() const;
+    const std::vector<ServicePtr>& services() const;
+    const std::vector<DestinationPtr>& destinations() const;
+    const std::vector<VirtualHostPtr>& virtual_hosts() const;
+
+private:
+    std::uint64_t generation_;
+    MeshConfig mesh_;
+    std::unique_ptr<const Tables> tables_;
+};
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace orlop::model

@@ -1,0 +1,54 @@
+// The look-up tables behind a Snapshot; filled by control/compile, read by snapshot.cc only.
+//
+// Visibility (exportTo, and DestinationRules private to a namespace) is compiled into scopes: a
+// client namespace that sees something others do not has a Scope of its own; all others share the
+// scope named "".
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "daemon/model/snapshot.h"
+
+namespace orlop::model {
+
+struct StringHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+        return std::hash<std::string_view>()(text);
+    }
+};
+template <class T> using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+
+struct PortTarget {
+    ServicePtr service;
+    std::size_t port_index = 0;  // into service->ports
+    VirtualHostPtr virtual_host;
+    DestinationPtr destination;
+    WorkloadPtr workload;
+};
+
+struct Scope {
+    std::unordered_map<SocketAddress, PortTarget> by_address;  // VIP:port and pod-ip:port
+    // host -> (port, virtual host); hosts lower-case, every accepted short form is a key
+    StringMap<std::vector<std::pair<std::uint16_t, VirtualHostPtr>>> by_host;
+    // wildcard suffixes without the star (".example.com", "" for `*`), longest first
+    std::vector<std::pair<std::string, std::vector<std::pair<std::uint16_t, VirtualHostPtr>>>>
+        wildcards;
+};
+
+struct Snapshot::Tables {
+    std::unordered_map<IpAddress, WorkloadPtr> workload_by_address;
+    StringMap<WorkloadPtr> workload_by_uid;
+    std::unordered_map<IpAddress, ServicePtr> service_by_address;
+    std::vector<IpAddress> node_addresses;
+    StringMap<Scope> scopes;  // "" is the scope of every namespace without its own
+    std::vector<WorkloadPtr> workloads;
+    std::vector<ServicePtr> services;
+    std::vector<DestinationPtr> destinations;
+    std::vector<VirtualHostPtr> virtual_hosts;
+};
+
+}  // namespace orlop::model
