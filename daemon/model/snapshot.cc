@@ -9,6 +9,7 @@ namespace orlop::model {
 namespace {
 
 constexpr std::size_t host_bytes_max = 255;
+constexpr std::size_t namespace_bytes_max = 63;
 
 const Scope* scope_of(const Snapshot::Tables& tables, std::string_view client_ns) {
     auto found = tables.scopes.find(client_ns);
@@ -94,13 +95,25 @@ const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
     if (scope == nullptr || host.empty() || host.size() > host_bytes_max) {
         return nullptr;
     }
-    std::array<char, host_bytes_max> buffer;
+    std::array<char, host_bytes_max + 1 + namespace_bytes_max> buffer;
     std::transform(host.begin(), host.end(), buffer.begin(), [](char c) {
         return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
     });
     std::string_view lower(buffer.data(), host.size());
     if (lower.size() > 1 && lower.back() == '.') {
         lower.remove_suffix(1);  // a fully qualified name with its root dot
+    }
+    if (lower.find('.') == std::string_view::npos && client_ns.size() <= namespace_bytes_max) {
+        // A bare service name means the service in the caller's own namespace.
+        char* end = buffer.data() + lower.size();
+        *end++ = '.';
+        end = std::copy(client_ns.begin(), client_ns.end(), end);
+        std::string_view qualified(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
+        if (auto found = scope->by_host.find(qualified); found != scope->by_host.end()) {
+            if (const VirtualHost* own = pick_port(found->second, port)) {
+                return own;
+            }
+        }
     }
     if (auto found = scope->by_host.find(lower); found != scope->by_host.end()) {
         if (const VirtualHost* exact = pick_port(found->second, port)) {

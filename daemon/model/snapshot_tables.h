@@ -32,7 +32,8 @@ struct PortTarget {
 
 struct Scope {
     std::unordered_map<SocketAddress, PortTarget> by_address;  // VIP:port and pod-ip:port
-    // host -> (port, virtual host); hosts lower-case, every accepted short form is a key
+    // host -> (port, virtual host); hosts lower-case. Keys of a service are `svc.ns`, `svc.ns.svc`
+    // and its full name; a bare `svc` is looked up as `svc.<caller's namespace>`
     StringMap<std::vector<std::pair<std::uint16_t, VirtualHostPtr>>> by_host;
     // wildcard suffixes without the star (".example.com", "" for `*`), longest first
     std::vector<std::pair<std::string, std::vector<std::pair<std::uint16_t, VirtualHostPtr>>>>
