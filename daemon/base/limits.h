@@ -35,6 +35,16 @@ inline constexpr std::uint32_t h2_early_resets_max = 500;
 inline constexpr std::size_t tls_record_bytes_max = 16 * 1024;
 inline constexpr std::size_t tls_handshake_bytes_max = 64 * 1024;
 inline constexpr std::size_t tls_handshake_ms_max = 10'000;
+inline constexpr std::size_t tls_chain_certificates_max = 6;
+inline constexpr std::size_t tls_certificate_list_bytes_max = 32 * 1024;
+inline constexpr std::size_t tls_pending_output_bytes_max = 64 * 1024;
+inline constexpr std::size_t tls_verdicts_max = 1024;           // per core
+inline constexpr std::size_t tls_client_sessions_max = 256;     // per context
+inline constexpr std::size_t tls_server_sessions_max = 256;     // per context
+inline constexpr std::int64_t tls_session_lifetime_s = 3600;
+// Post-handshake messages (KeyUpdate, NewSessionTicket): this many, and one more per MiB read.
+inline constexpr std::uint64_t tls_post_handshake_messages_max = 64;
+static_assert(tls_certificate_list_bytes_max < tls_handshake_bytes_max);
 
 // Connections and tasks.
 inline constexpr std::size_t connections_per_core_max = 65'536;
