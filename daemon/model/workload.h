@@ -56,7 +56,8 @@ struct Workload {
     std::vector<std::uint16_t> probe_ports;  // ports named by kubelet probes
     CaptureExclusions exclusions;
 
-    std::string netns;  // path of the network namespace; only when local and known
+    std::string netns;   // path of the network namespace; only when local and known
+    std::string cgroup;  // absolute path of the cgroup v2 group; only when local and known
 
     MtlsMode mtls_of(std::uint16_t port) const {
         auto found = port_mtls.find(port);
