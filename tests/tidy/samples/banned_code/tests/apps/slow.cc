@@ -1,0 +1,1 @@
+void f() { usleep(1); }

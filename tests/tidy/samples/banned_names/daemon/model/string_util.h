@@ -1,0 +1,5 @@
+#pragma once
+class ConnectionManager;
+struct [[nodiscard]] ParseHelper {};
+// class CommentManager {};
+class Manage {};

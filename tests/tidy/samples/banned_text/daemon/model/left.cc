@@ -1,0 +1,3 @@
+// TODO: later
+// FIXME
+// /work/main and $HOME/home/x and ~/home/y

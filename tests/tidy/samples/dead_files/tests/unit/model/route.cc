@@ -1,0 +1,1 @@
+// misses the _test suffix

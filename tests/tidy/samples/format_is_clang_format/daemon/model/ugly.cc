@@ -1,0 +1,4 @@
+int fine() {
+    return 1;
+}
+int  ugly( ) { return 2; }

@@ -1,0 +1,1 @@
+#include "mtls/context.h"

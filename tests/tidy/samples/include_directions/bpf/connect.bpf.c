@@ -1,0 +1,2 @@
+#include "bpf/abi.h"
+#include "daemon/base/limits.h"

@@ -1,0 +1,1 @@
+// a room that is not in the table

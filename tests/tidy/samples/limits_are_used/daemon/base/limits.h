@@ -1,0 +1,3 @@
+#pragma once
+inline constexpr unsigned used_max = 1;
+inline constexpr std::size_t forgotten_max = 1;

@@ -1,0 +1,2 @@
+// forgotten_max in a comment does not count
+int a = used_max;
