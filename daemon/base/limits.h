@@ -74,6 +74,11 @@ inline constexpr std::size_t regex_bytes_max = 1024;
 // Telemetry.
 inline constexpr std::size_t log_queue_records_max = 65'536;
 inline constexpr std::size_t explain_records_per_core_max = 4096;
+inline constexpr std::size_t explain_bytes_per_core_max = 2 * 1024 * 1024;
+inline constexpr std::size_t metric_traffic_per_core_max = 4096;  // pairs of peers
+inline constexpr std::size_t metric_variants_max = 48;            // codes and flags of one pair
+inline constexpr std::size_t metric_clusters_per_core_max = 8192;
+inline constexpr std::size_t metric_label_bytes_max = 256;
 
 // Admin.
 inline constexpr std::size_t admin_request_bytes_max = 16 * 1024 * 1024;
