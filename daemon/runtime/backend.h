@@ -1,0 +1,96 @@
+// Backend: what a ring can do, as one small interface with two implementations: the kernel's
+// io_uring and the tests' seeded fake with virtual time.
+//
+// An Operation lives in its owner (a stream, or an awaiter in a coroutine frame) from start() until
+// its completion is delivered; the owner must not die before. cancel() asks for an early end: the
+// completion still arrives, with -ECANCELED or with the real result. Results follow io_uring:
+// >= 0 on success, -errno on failure. All calls on the loop's thread.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/error.h"
+#include "daemon/base/ip.h"
+
+struct iovec;
+
+namespace orlop::runtime {
+
+// Bytes received, lent by the backend until release_buffer(). Movable by copy, owned by convention.
+struct LentBuffer {
+    std::byte* data = nullptr;
+    std::uint32_t size = 0;      // bytes received
+    std::uint32_t capacity = 0;
+    std::uint32_t id = 0;        // backend's own number
+};
+
+enum class OpCode : unsigned char {
+    none,
+    accept,    // multishot: one completion per connection, result is the fd; ends without `more`
+    receive,   // single shot into a buffer the backend picks; see Operation::lent
+    receive_into,  // single shot into `buffer`/`length`: for bulk relays with their own buffer
+    send,      // the whole of `iov` (or buffer/length), as far as the peer lets it
+    connect,   // to `address`
+    read,      // files, eventfd, inotify into buffer/length
+    poll,      // wait for poll mask in `length`
+};
+
+struct Operation {
+    using Callback = void (*)(Operation& operation);
+    OpCode code = OpCode::none;
+    bool in_flight = false;
+    bool more = false;  // multishot only: further completions will come
+    int fd = -1;
+    int result = 0;
+    void* buffer = nullptr;
+    std::size_t length = 0;
+    msghdr message{};                  // send with several pieces: set message.msg_iov
+    sockaddr_storage address{};        // connect
+    socklen_t address_length = 0;
+    std::optional<LentBuffer> lent;    // receive: filled when result > 0
+    Callback on_complete = nullptr;    // called from the loop, never from inside start()
+    void* owner = nullptr;
+};
+
+struct BackendStats {
+    std::uint64_t enters = 0;       // io_uring_enter calls
+    std::uint64_t submissions = 0;  // operations started
+    std::uint64_t completions = 0;
+    std::uint64_t buffer_misses = 0;  // receives that had to use heap memory
+};
+
+class Backend {
+public:
+    virtual ~Backend() = default;
+
+    virtual void start(Operation& operation) = 0;
+    virtual void cancel(Operation& operation) = 0;
+    virtual void release_buffer(const LentBuffer& buffer) = 0;
+    // Closes without waiting; no operation may be in flight on the descriptor.
+    virtual void close(int fd) = 0;
+
+    // Submits what was started and delivers completions; waits until `deadline` (nullopt: for
+    // ever) unless `may_wait` says that work is ready already.
+    enum class Wait : unsigned char { until_event, no };
+    virtual void poll(Wait wait, std::optional<Instant> deadline) = 0;
+
+    virtual Instant now() = 0;
+    virtual const BackendStats& stats() const = 0;
+
+    // Socket calls that the kernel answers at once; the fake answers them from its own tables.
+    virtual SocketAddress local_address(int fd) = 0;
+    virtual SocketAddress peer_address(int fd) = 0;
+    virtual void shutdown_write(int fd) = 0;
+    enum class CloseStyle : unsigned char { orderly, reset };
+    virtual void set_close_style(int fd, CloseStyle style) = 0;  // SO_LINGER {1,0} or off
+    virtual void prepare_stream_socket(int fd) = 0;              // TCP_NODELAY and such
+};
+
+}  // namespace orlop::runtime

@@ -1,0 +1,31 @@
+// UringBackend: the kernel's ring, one per thread, never shared.
+//
+// create() must run on the thread that will use the ring (SINGLE_ISSUER). It asks for the best
+// set of features and falls back one by one; every fallback is one entry in `notes()`, naming the
+// feature, the kernel that has it, and what is done instead, for the start-up log.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/runtime/backend.h"
+
+namespace orlop::runtime {
+
+struct UringOptions {
+    unsigned entries = 2048;       // submission queue, power of two
+    unsigned completions = 16384;  // completion queue
+    unsigned buffers = 128;        // lent receive buffers, power of two
+    unsigned buffer_bytes = 16 * 1024;
+};
+
+struct UringNotes {
+    std::vector<std::string> lines;
+};
+
+// Errors name the cause and the remedy: kernel too old, io_uring_disabled sysctl, seccomp, memlock.
+Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& options,
+                                                      UringNotes* notes);
+
+}  // namespace orlop::runtime
