@@ -21,8 +21,9 @@ CXX_FLAGS = ["-std=c++23", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-par
              "-Wno-unused-const-variable", "-Wno-pragma-once-outside-header"]
 
 
-def _run(command, text=None):
-    done = subprocess.run(command, input=text, capture_output=True, text=True,
+def _run(project, command, text):
+    """In the tree's root: a quoted include of standard input looks in the current folder first."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=project.root,
                           timeout=COMPILE_SECONDS_MAX, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -71,7 +72,7 @@ def headers_compile_alone(project):
 
     def compile_one(header):
         command = [CLANGXX, *CXX_FLAGS, *includes, "-include", header, "-x", "c++", "-"]
-        code, _, errors = _run(command, text="\n")
+        code, _, errors = _run(project, command, "\n")
         return header, code, errors
 
     good = {keys[h] for h in headers if keys[h] in cache.good}
@@ -99,7 +100,7 @@ def _layouts(project, flags):
     """{struct: [(offset, member) ..., size]} as the compiler lays them out."""
     command = [*flags, "-fsyntax-only", "-Xclang", "-fdump-record-layouts-complete",
                "-I", str(project.root), "-I", "/usr/include/x86_64-linux-gnu", "-"]
-    code, out, errors = _run(command, text=f'#include "{ABI}"\n')
+    code, out, errors = _run(project, command, f'#include "{ABI}"\n')
     if code != 0:
         return None, errors.strip().split("\n")[0]
     layouts, name = {}, None
@@ -143,7 +144,7 @@ def abi_layout(project):
     command = [*ABI_SIDES["bpf"], "-fsyntax-only", "-Xclang",
                "-fdump-record-layouts-complete", "-Wpadded", "-I", str(project.root),
                "-I", "/usr/include/x86_64-linux-gnu", "-"]
-    _, _, errors = _run(command, text=f'#include "{ABI}"\n')
+    _, _, errors = _run(project, command, f'#include "{ABI}"\n')
     for match in re.finditer(r"bpf/abi\.h:(\d+):\d+: warning: (.*) \[-Wpadded\]", errors):
         yield ABI, int(match.group(1)), f"{match.group(2)}; name the padding"
 
