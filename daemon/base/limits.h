@@ -37,6 +37,8 @@ inline constexpr std::size_t tls_handshake_bytes_max = 64 * 1024;
 inline constexpr std::size_t tls_handshake_ms_max = 10'000;
 inline constexpr std::size_t tls_chain_certificates_max = 6;
 inline constexpr std::size_t tls_certificate_list_bytes_max = 32 * 1024;
+inline constexpr std::size_t tls_roots_per_domain_max = 256;
+inline constexpr std::size_t ca_file_bytes_max = 1024 * 1024;
 inline constexpr std::size_t tls_pending_output_bytes_max = 64 * 1024;
 inline constexpr std::size_t tls_verdicts_max = 1024;           // per core
 inline constexpr std::size_t tls_client_sessions_max = 256;     // per context
@@ -68,8 +70,11 @@ inline constexpr std::uint32_t retry_budget_min = 3;
 inline constexpr std::size_t yaml_file_bytes_max = 8 * 1024 * 1024;
 inline constexpr std::size_t yaml_depth_max = 64;
 inline constexpr std::size_t yaml_nodes_max = 2'000'000;
+inline constexpr std::size_t yaml_expanded_bytes_max = 4 * yaml_file_bytes_max;  // aliases expanded
+inline constexpr std::size_t yaml_open_brackets_max = 4096;  // more than any honest text leaves open
 inline constexpr std::size_t yaml_files_max = 100'000;
 inline constexpr std::size_t regex_bytes_max = 1024;
+inline constexpr std::size_t findings_per_object_max = 64;
 
 // Telemetry.
 inline constexpr std::size_t log_queue_records_max = 65'536;
@@ -83,5 +88,11 @@ inline constexpr std::size_t metric_label_bytes_max = 256;
 // Admin.
 inline constexpr std::size_t admin_request_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::size_t admin_connections_max = 64;
+
+// Lab.
+inline constexpr std::size_t lab_output_bytes_max = 8 * 1024 * 1024;  // of one captured program
+inline constexpr std::size_t lab_message_bytes_max = 16 * 1024 * 1024;
+inline constexpr std::size_t lab_pods_per_node_max = 250;
+static_assert(lab_message_bytes_max > yaml_file_bytes_max, "a manifest must fit a request");
 
 }  // namespace orlop::limits
