@@ -76,7 +76,7 @@ main() {
     [ "$(id -u)" -eq 0 ] || die "must run as root to install: ${missing[*]}; use sudo"
     # shellcheck disable=SC1091
     . /etc/os-release
-    [ "${ID:-}" = debian ] && [ "${VERSION_ID:-}" = 12 ] ||
+    [ "${ID:-} ${VERSION_ID:-}" = "debian 12" ] ||
         die "needs Debian 12, this is ${PRETTY_NAME:-unknown}; install by hand: ${missing[*]}"
 
     declare -gA unit_was_known=()

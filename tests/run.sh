@@ -101,8 +101,8 @@ run_ctest() {
         echo "   no case carries the label '$label'"
     fi
     if [ "$bad" -gt 0 ]; then
-        sed -n '/\*\*\*Failed\|\*\*\*Timeout\|\*\*\*Exception\|\*\*\*Not Run/,/^ *[0-9]*\/[0-9]* Test/p' \
-            "$log" | tail -n 200
+        sed -nE '/\*\*\*(Failed|Timeout|Exception|Not Run)/,/^ *[0-9]+\/[0-9]+ Test/p' "$log" |
+            tail -n 200
     fi
     if [ "$unrun" -gt 0 ]; then
         echo "   SKIPPED, so nothing was proved by:"
@@ -120,7 +120,7 @@ stage_tidy() {
     build dev || return 0
     local begin=$SECONDS mode ok bad title
     for mode in "" --self-test; do
-        title=tidy$mode
+        title=tidy${mode#-}
         echo "== $title"
         # shellcheck disable=SC2086
         python3 "$root/tests/tidy/run.py" $mode >"$logs/$title.log" 2>&1
@@ -187,7 +187,7 @@ main() {
     [ "${#stages[@]}" -gt 0 ] || stages=("${all_stages[@]}")
     mkdir -p "$logs"
     if [ "$(id -u)" -ne 0 ]; then
-        echo "tests/run.sh: not root: bpf, netns and bench-smoke will be skipped or fail; use sudo" >&2
+        echo "tests/run.sh: not root: bpf, netns and bench-smoke will not run; use sudo" >&2
     fi
     local install=("$root/deploy/install-packages.sh")
     case " ${stages[*]} " in *" bench-smoke "*) install+=(--bench) ;; esac
