@@ -1,0 +1,242 @@
+#include "daemon/net/stream.h"
+
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+namespace orlop::net {
+
+Stream::~Stream() {
+    assert(!reader_ && !writer_ && "a stream died under a waiter");
+    if (pending_) {
+        loop_.backend().release_buffer(*pending_);
+    }
+    release_input();
+}
+
+void Stream::release_input() {
+    if (lent_) {
+        loop_.backend().release_buffer(*lent_);
+        lent_.reset();
+        data_ = nullptr;
+        capacity_ = 0;
+    } else if (capacity_ > limits::relay_buffer_bytes) {
+        heap_.reset();  // a burst must not pin memory on an idle connection
+        data_ = nullptr;
+        capacity_ = 0;
+    }
+    begin_ = end_ = 0;
+}
+
+void Stream::consume(std::size_t bytes) {
+    assert(bytes <= end_ - begin_);
+    begin_ += bytes;
+    if (begin_ == end_) {
+        release_input();
+    }
+    if (bytes != 0) {
+        consumed(bytes);
+    }
+}
+
+// Moves the unread bytes into heap memory of at least `capacity`.
+void Stream::grow(std::size_t capacity) {
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    std::size_t unread = end_ - begin_;
+    if (unread != 0) {
+        std::memcpy(larger.get(), data_ + begin_, unread);
+    }
+    if (lent_) {
+        loop_.backend().release_buffer(*lent_);
+        lent_.reset();
+    }
+    heap_ = std::move(larger);
+    data_ = heap_.get();
+    capacity_ = capacity;
+    begin_ = 0;
+    end_ = unread;
+}
+
+std::span<std::uint8_t> Stream::append_room(std::size_t at_least) {
+    std::size_t unread = end_ - begin_;
+    if (lent_ || capacity_ - end_ < at_least) {
+        if (!lent_ && begin_ != 0 && capacity_ - unread >= at_least) {
+            std::memmove(data_, data_ + begin_, unread);
+            begin_ = 0;
+            end_ = unread;
+        } else {
+            grow(std::max(unread + at_least, std::min(2 * capacity_, input_bytes_max_)));
+        }
+    }
+    return {reinterpret_cast<std::uint8_t*>(data_) + end_, capacity_ - end_};
+}
+
+void Stream::appended(std::size_t size) {
+    end_ += size;
+    fresh_ += size;
+    notify_reader();
+}
+
+bool Stream::append(const void* bytes, std::size_t size) {
+    if (end_ - begin_ + size > input_bytes_max_) {
+        return false;
+    }
+    auto room = append_room(size);
+    std::memcpy(room.data(), bytes, size);
+    appended(size);
+    return true;
+}
+
+void Stream::absorb_pending() {
+    if (!pending_) {
+        return;
+    }
+    runtime::LentBuffer arrived = *pending_;
+    pending_.reset();
+    if (begin_ == end_) {
+        release_input();
+        heap_.reset();
+        lent_ = arrived;
+        data_ = arrived.data;
+        capacity_ = arrived.capacity;
+        end_ = arrived.size;
+        fresh_ += arrived.size;
+        return;
+    }
+    if (end_ - begin_ + arrived.size > input_bytes_max_) {
+        failure_ = Error{ErrorKind::limit_exceeded,
+                         "more unread bytes than the reader accepts in one piece", Side::internal, 0};
+    } else {
+        auto room = append_room(arrived.size);
+        std::memcpy(room.data(), arrived.data, arrived.size);
+        end_ += arrived.size;
+        fresh_ += arrived.size;
+    }
+    loop_.backend().release_buffer(arrived);
+}
+
+bool Stream::input_ready() {
+    absorb_pending();
+    return fresh_ != 0 || ended_ || failure_.has_value();
+}
+
+void Stream::wait_for_input(std::coroutine_handle<> waiter) {
+    assert(!reader_ && "one reader at a time");
+    reader_ = waiter;
+    if (!receive_in_flight()) {
+        start_receive();
+    }
+}
+
+Result<std::size_t> Stream::take_arrival() {
+    absorb_pending();
+    if (fresh_ != 0 && !failure_) {
+        return std::exchange(fresh_, 0);
+    }
+    if (failure_) {
+        return std::unexpected(*failure_);
+    }
+    return 0;
+}
+
+void Stream::read_ahead() {
+    if (!receive_in_flight() && !pending_ && !ended()) {
+        start_receive();
+    }
+}
+
+void Stream::notify_reader() {
+    if (reader_) {
+        loop_.resume_later(std::exchange(reader_, nullptr));
+    }
+}
+
+void Stream::deliver(const runtime::LentBuffer& buffer) {
+    assert(!pending_);
+    pending_ = buffer;
+    notify_reader();
+}
+
+void Stream::end_input(std::optional<Error> error) {
+    if (error && !failure_) {
+        failure_ = std::move(error);
+    }
+    ended_ = true;
+    if (reader_) {
+        notify_reader();
+    } else if (watcher_ != nullptr) {
+        watcher_(watcher_context_);
+    }
+}
+
+Stream::Write Stream::write(std::string_view bytes) {
+    assert(!bytes.empty());
+    pieces_[0] = {const_cast<char*>(bytes.data()), bytes.size()};
+    piece_count_ = 1;
+    return Write(*this);
+}
+
+Stream::Write Stream::write(std::span<const std::string_view> pieces) {
+    assert(!pieces.empty() && pieces.size() <= pieces_max);
+    piece_count_ = 0;
+    for (std::string_view piece : pieces) {
+        pieces_[piece_count_++] = {const_cast<char*>(piece.data()), piece.size()};
+    }
+    return Write(*this);
+}
+
+void Stream::begin_write(std::coroutine_handle<> waiter) {
+    assert(!writer_ && "one writer at a time");
+    writer_ = waiter;
+    write_error_.reset();
+    start_send();
+}
+
+Result<void> Stream::finish_write() {
+    if (failure_) {
+        return std::unexpected(*failure_);
+    }
+    if (write_error_) {
+        return std::unexpected(*write_error_);
+    }
+    return {};
+}
+
+void Stream::sent(int result) {
+    std::size_t wanted = 0;
+    for (const iovec& piece : pieces()) {
+        wanted += piece.iov_len;
+    }
+    if (result < 0) {
+        write_error_ = system_error(-result, "send");
+    } else if (static_cast<std::size_t>(result) < wanted) {
+        write_error_ = Error{ErrorKind::reset, "send: the peer stopped taking bytes",
+                             Side::internal, EPIPE};
+    }
+    if (writer_) {
+        loop_.resume_later(std::exchange(writer_, nullptr));
+    }
+}
+
+void Stream::fail_stream(Error error) {
+    if (!failure_) {
+        failure_ = std::move(error);
+    }
+}
+
+void Stream::resume_waiters() {
+    if (reader_ && !receive_in_flight()) {
+        loop_.resume_later(std::exchange(reader_, nullptr));
+    }
+    if (writer_ && !send_in_flight()) {
+        loop_.resume_later(std::exchange(writer_, nullptr));
+    }
+}
+
+void Stream::abort(Error error) {
+    fail_stream(std::move(error));
+    cancel_operations();
+    resume_waiters();
+}
+
+}  // namespace orlop::net
