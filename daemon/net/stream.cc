@@ -1,5 +1,6 @@
 #include "daemon/net/stream.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -39,55 +40,76 @@ void Stream::consume(std::size_t bytes) {
     }
 }
 
-// Moves the unread bytes into heap memory of at least `capacity`.
-void Stream::grow(std::size_t capacity) {
-    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+// Adds bytes behind the unread ones, in heap memory.
+void Stream::extend_input(const std::byte* bytes, std::size_t size) {
     std::size_t unread = end_ - begin_;
-    if (unread != 0) {
-        std::memcpy(larger.get(), data_ + begin_, unread);
+    if (lent_ || capacity_ - end_ < size) {
+        std::size_t capacity = std::max(unread + size, std::min(2 * capacity_, input_bytes_max_));
+        auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+        if (unread != 0) {
+            std::memcpy(larger.get(), data_ + begin_, unread);
+        }
+        if (lent_) {
+            loop_.backend().release_buffer(*lent_);
+            lent_.reset();
+        }
+        heap_ = std::move(larger);
+        data_ = heap_.get();
+        capacity_ = capacity;
+        begin_ = 0;
+        end_ = unread;
     }
-    if (lent_) {
-        loop_.backend().release_buffer(*lent_);
-        lent_.reset();
-    }
-    heap_ = std::move(larger);
-    data_ = heap_.get();
-    capacity_ = capacity;
-    begin_ = 0;
-    end_ = unread;
+    std::memcpy(data_ + end_, bytes, size);
+    end_ += size;
 }
 
 std::span<std::uint8_t> Stream::append_room(std::size_t at_least) {
-    std::size_t unread = end_ - begin_;
-    if (lent_ || capacity_ - end_ < at_least) {
-        if (!lent_ && begin_ != 0 && capacity_ - unread >= at_least) {
-            std::memmove(data_, data_ + begin_, unread);
-            begin_ = 0;
-            end_ = unread;
-        } else {
-            grow(std::max(unread + at_least, std::min(2 * capacity_, input_bytes_max_)));
+    if (backlog_capacity_ - backlog_size_ < at_least) {
+        std::size_t capacity =
+            std::max(backlog_size_ + at_least, std::min(2 * backlog_capacity_, input_bytes_max_));
+        auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+        if (backlog_size_ != 0) {
+            std::memcpy(larger.get(), backlog_.get(), backlog_size_);
         }
+        backlog_ = std::move(larger);
+        backlog_capacity_ = capacity;
     }
-    return {reinterpret_cast<std::uint8_t*>(data_) + end_, capacity_ - end_};
+    return {reinterpret_cast<std::uint8_t*>(backlog_.get()) + backlog_size_,
+            backlog_capacity_ - backlog_size_};
 }
 
 void Stream::appended(std::size_t size) {
-    end_ += size;
-    fresh_ += size;
+    backlog_size_ += size;
     notify_reader();
 }
 
 bool Stream::append(const void* bytes, std::size_t size) {
-    if (end_ - begin_ + size > input_bytes_max_) {
+    if (end_ - begin_ + backlog_size_ + size > input_bytes_max_) {
         return false;
     }
-    auto room = append_room(size);
-    std::memcpy(room.data(), bytes, size);
+    std::memcpy(append_room(size).data(), bytes, size);
     appended(size);
     return true;
 }
 
-void Stream::absorb_pending() {
+void Stream::absorb_backlog() {
+    if (backlog_size_ == 0) {
+        return;
+    }
+    fresh_ += backlog_size_;
+    if (begin_ == end_ && !lent_) {
+        heap_.swap(backlog_);
+        std::swap(capacity_, backlog_capacity_);
+        data_ = heap_.get();
+        begin_ = 0;
+        end_ = backlog_size_;
+    } else {
+        extend_input(backlog_.get(), backlog_size_);
+    }
+    backlog_size_ = 0;
+}
+
+void Stream::absorb_lent() {
     if (!pending_) {
         return;
     }
@@ -104,15 +126,19 @@ void Stream::absorb_pending() {
         return;
     }
     if (end_ - begin_ + arrived.size > input_bytes_max_) {
-        failure_ = Error{ErrorKind::limit_exceeded,
-                         "more unread bytes than the reader accepts in one piece", Side::internal, 0};
+        fail_stream(Error{ErrorKind::limit_exceeded,
+                          "more unread bytes than the reader accepts in one piece",
+                          Side::internal, 0});
     } else {
-        auto room = append_room(arrived.size);
-        std::memcpy(room.data(), arrived.data, arrived.size);
-        end_ += arrived.size;
+        extend_input(arrived.data, arrived.size);
         fresh_ += arrived.size;
     }
     loop_.backend().release_buffer(arrived);
+}
+
+void Stream::absorb_pending() {
+    absorb_backlog();
+    absorb_lent();
 }
 
 bool Stream::input_ready() {
@@ -140,7 +166,7 @@ Result<std::size_t> Stream::take_arrival() {
 }
 
 void Stream::read_ahead() {
-    if (!receive_in_flight() && !pending_ && !ended()) {
+    if (!receive_in_flight() && !has_pending() && !ended()) {
         start_receive();
     }
 }

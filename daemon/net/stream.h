@@ -120,14 +120,16 @@ protected:
 private:
     friend class More;
     friend class Write;
-    bool has_pending() const { return pending_.has_value(); }
+    bool has_pending() const { return pending_.has_value() || backlog_size_ != 0; }
     bool input_ready();
     void wait_for_input(std::coroutine_handle<> waiter);
     Result<std::size_t> take_arrival();
     void begin_write(std::coroutine_handle<> waiter);
     Result<void> finish_write();
     void absorb_pending();
-    void grow(std::size_t capacity);
+    void absorb_backlog();
+    void absorb_lent();
+    void extend_input(const std::byte* bytes, std::size_t size);
     void notify_reader();
 
     runtime::Loop& loop_;
@@ -138,7 +140,11 @@ private:
     std::size_t capacity_ = 0;
     std::optional<runtime::LentBuffer> lent_;
     std::unique_ptr<std::byte[]> heap_;
-    std::optional<runtime::LentBuffer> pending_;  // arrived by read-ahead, not shown yet
+    // Arrived since the last more() and not shown yet, so that views into input() stay valid.
+    std::optional<runtime::LentBuffer> pending_;
+    std::unique_ptr<std::byte[]> backlog_;
+    std::size_t backlog_size_ = 0;
+    std::size_t backlog_capacity_ = 0;
     std::size_t fresh_ = 0;
     std::size_t input_bytes_max_ = limits::http_head_bytes_max + 2 * limits::relay_buffer_bytes;
     bool ended_ = false;

@@ -72,6 +72,9 @@ runtime::Task<Result<void>> TlsStream::write_out(std::size_t bytes) {
 
 // Sends what the session itself wants to say: handshake flights, alerts, tickets.
 runtime::Task<Result<void>> TlsStream::flush_pending() {
+    if (writing_ && write_free_.has_waiter()) {
+        co_return {};  // the next writer sends waiting output first
+    }
     while (writing_) {
         co_await write_free_;
     }

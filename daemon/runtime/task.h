@@ -83,7 +83,7 @@ private:
 namespace detail {
 template <class T> struct PromiseValue : PromiseBase {
     std::optional<T> value;
-    template <class U> void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
+    template <class U = T> void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
 };
 template <> struct PromiseValue<void> : PromiseBase {
     void return_void() noexcept {}
