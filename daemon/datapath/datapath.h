@@ -161,8 +161,10 @@ public:
     std::vector<AdoptedPod> adopted_pods() const;
     Result<void> remove_unclaimed();  // after the first full list of pods was prepared
 
-    std::vector<Counter> counters() const;          // all reasons, also those at 0
-    std::vector<std::string> list_owned() const;    // one line per object in the kernel
+    std::vector<Counter> counters() const;  // all reasons, also those at 0
+    // Every link, map, rule and route in the kernel, one line each. The static one needs no daemon.
+    std::vector<std::string> list_owned() const;
+    static std::vector<std::string> list_owned(const Options& options);
 
     Result<void> close(Pins pins);
 

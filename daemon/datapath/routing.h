@@ -1,0 +1,30 @@
+// The policy rules and the route table of a pod, by rtnetlink, in the caller's current namespace.
+//
+// Two rules per family send marked packets to table ORLOP_ROUTE_TABLE, whose only route delivers
+// everything to lo. Adding what exists and removing what is absent both succeed. Control thread,
+// inside a NetnsVisit.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "daemon/base/error.h"
+#include "daemon/base/ip.h"
+
+namespace orlop::datapath {
+
+enum class Delivery : unsigned char { transparent, plain };  // with or without the rule of MARK_IN
+
+// `source` is an address of the pod: source of connections that did not bind, and the family.
+Result<void> add_loop_routing(const IpAddress& source, Delivery delivery);
+Result<void> remove_loop_routing();           // both families
+std::vector<std::string> list_loop_routing(); // one line per rule and route, for people
+
+// Addresses of every interface but lo, at most `count_max`.
+std::vector<IpAddress> list_interface_addresses(std::size_t count_max);
+
+// net.ipv4.tcp_fwmark_accept of the current namespace; it serves IPv6 as well.
+Result<int> read_fwmark_accept();
+Result<void> write_fwmark_accept(int value);
+
+}  // namespace orlop::datapath
