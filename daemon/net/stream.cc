@@ -154,8 +154,19 @@ void Stream::wait_for_input(std::coroutine_handle<> waiter) {
     }
 }
 
+void Stream::interrupt_reader() {
+    if (reader_) {
+        interrupted_ = true;
+        notify_reader();
+    }
+}
+
 Result<std::size_t> Stream::take_arrival() {
+    bool interrupted = std::exchange(interrupted_, false);
     absorb_pending();
+    if (interrupted && fresh_ == 0 && !ended_ && !failure_) {
+        return fail(ErrorKind::cancelled, "the reader was interrupted");
+    }
     if (fresh_ != 0 && !failure_) {
         return std::exchange(fresh_, 0);
     }

@@ -39,7 +39,7 @@ enum class Closing : unsigned char { orderly, reset };
 
 class Stream {
 public:
-    static constexpr std::size_t pieces_max = 4;
+    static constexpr std::size_t pieces_max = 8;
     using Watcher = void (*)(void* context);
 
     explicit Stream(runtime::Loop& loop) : loop_(loop) {}
@@ -65,6 +65,8 @@ public:
         Stream& stream_;
     };
     More more() { return More(*this); }
+    // Makes a pending more() return Error cancelled; its receive goes on as a read-ahead.
+    void interrupt_reader();
     void read_ahead();  // starts a receive unless one runs, bytes wait, or the end was seen
     // Called from the loop when a read-ahead finds the end or an error; null to remove.
     void watch_end(Watcher watcher, void* context) {
@@ -148,6 +150,7 @@ private:
     std::size_t fresh_ = 0;
     std::size_t input_bytes_max_ = limits::http_head_bytes_max + 2 * limits::relay_buffer_bytes;
     bool ended_ = false;
+    bool interrupted_ = false;
     std::optional<Error> failure_;
     std::coroutine_handle<> reader_;
     Watcher watcher_ = nullptr;

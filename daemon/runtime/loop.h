@@ -90,6 +90,18 @@ private:
     Timer timer_;
 };
 
+// co_await Yield(loop): goes on after everything that is ready now.
+class Yield {
+public:
+    explicit Yield(Loop& loop) : loop_(loop) {}
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) { loop_.resume_later(waiter); }
+    void await_resume() const {}
+
+private:
+    Loop& loop_;
+};
+
 // co_await Await(loop, operation): starts the operation, resumes with its result.
 class Await {
 public:

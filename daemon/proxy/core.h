@@ -1,0 +1,120 @@
+// ProxyCore: everything one core holds. Built on the core's thread, used only there; other threads
+// reach it through Core::post().
+//
+//     ProxyCore core(loop, sockets, metrics.core(0), 0);
+//     core.publish(snapshot);
+//     core.set_identity(id, tls);
+//     core.add_pod(uid, network);              // every local pod, on every core
+//     core.open_pod(uid, std::move(listeners)) // on the pod's home core
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/base/unique_fd.h"
+#include "daemon/model/snapshot.h"
+#include "daemon/net/connector.h"
+#include "daemon/net/listener.h"
+#include "daemon/net/tls_identity.h"
+#include "daemon/proxy/live_streams.h"
+#include "daemon/runtime/core.h"
+#include "daemon/runtime/drain.h"
+#include "daemon/runtime/scope.h"
+#include "daemon/telemetry/explain.h"
+#include "daemon/telemetry/metrics.h"
+#include "daemon/telemetry/request_id.h"
+
+namespace orlop::proxy {
+
+class DestinationState;
+class TunnelClients;
+class ExchangePool;
+
+// The snapshot in force on this core. Requests hold one of these; its count is touched by this
+// core only, so that cores do not share a cache line for it.
+struct Pinned {
+    model::SnapshotPtr snapshot;
+};
+using PinnedPtr = std::shared_ptr<const Pinned>;
+
+// A pod of this node as one core knows it. Listeners exist on its home core only.
+struct LocalPod {
+    LocalPod();
+    ~LocalPod();
+    std::string uid;
+    model::WorkloadPtr workload;  // of the current snapshot; null until the snapshot knows it
+    net::NetworkPtr network;
+    std::unique_ptr<net::Listener> outbound;
+    std::unique_ptr<net::Listener> inbound;
+    std::unique_ptr<net::Listener> hbone;
+    LiveStreams live;  // captured connections, for forced ends and for counting
+    std::unordered_map<std::uint64_t, std::unique_ptr<DestinationState>> destinations;
+    std::unique_ptr<TunnelClients> tunnels;
+};
+using LocalPodPtr = std::shared_ptr<LocalPod>;
+
+struct PodListeners {
+    UniqueFd outbound;
+    UniqueFd inbound;
+    UniqueFd hbone;
+};
+
+class ProxyCore final : public runtime::Core::Guest {
+public:
+    ProxyCore(runtime::Loop& loop, net::SocketSource& sockets, telemetry::CoreMetrics& metrics,
+              std::size_t index);
+    ~ProxyCore() override;
+
+    // --- orders from the control thread, as messages ---
+    void publish(model::SnapshotPtr snapshot);
+    void set_identity(const SpiffeId& id, net::TlsIdentityPtr identity);
+    void remove_identity(const SpiffeId& id);
+    void add_pod(const std::string& uid, net::NetworkPtr network);
+    void open_pod(const std::string& uid, PodListeners listeners);
+    void close_pod(const std::string& uid);  // pod gone or left: everything of it ends now
+    std::size_t live_connections(const std::string& uid) const;
+    // Stop accepting, let exchanges end, then `done` runs on this loop. force() cuts what is left.
+    void drain(std::function<void()> done);
+    void force();
+
+    // --- for the request path ---
+    runtime::Loop& loop() { return loop_; }
+    runtime::Scope& scope() { return scope_; }
+    net::SocketSource& sockets() { return sockets_; }
+    telemetry::CoreMetrics& metrics() { return metrics_; }
+    telemetry::FastRandom& random() { return random_; }
+    telemetry::ExplainRing& explain() { return explain_; }
+    ExchangePool& exchanges() { return *exchanges_; }
+    const PinnedPtr& pinned() const { return pinned_; }
+    bool draining() const { return drain_.draining(); }
+    runtime::DrainWatcher watch_drain() { return drain_.watch(); }
+    net::TlsIdentityPtr identity(const SpiffeId& id) const;
+    LocalPodPtr find_pod(std::string_view uid) const;
+    std::size_t index() const { return index_; }
+    // Closes a stream that nobody uses any more, in the background.
+    void dispose(std::unique_ptr<net::Stream> stream, net::Closing closing);
+
+private:
+    static runtime::Task<void> close_stream(std::unique_ptr<net::Stream> stream,
+                                            net::Closing closing);
+    static runtime::Task<void> stop_listeners(ProxyCore* core, LocalPodPtr pod);
+    static runtime::Task<void> run_drain(ProxyCore* core, std::function<void()> done);
+
+    runtime::Loop& loop_;
+    net::SocketSource& sockets_;
+    telemetry::CoreMetrics& metrics_;
+    std::size_t index_;
+    telemetry::FastRandom random_;
+    telemetry::ExplainRing explain_;
+    PinnedPtr pinned_;
+    std::unordered_map<std::string, net::TlsIdentityPtr> identities_;
+    std::unordered_map<std::string, LocalPodPtr> pods_;
+    std::unique_ptr<ExchangePool> exchanges_;
+    runtime::DrainTrigger drain_;
+    runtime::Scope scope_;
+};
+
+}  // namespace orlop::proxy

@@ -1,0 +1,292 @@
+#include "daemon/proxy/tunnel.h"
+
+#include "daemon/base/log.h"
+
+namespace orlop::proxy {
+namespace {
+
+std::span<const std::uint8_t> as_bytes(std::string_view text) {
+    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+// --- TunnelStream ---
+
+TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
+    : Stream(tunnel->loop()), tunnel_(std::move(tunnel)), id_(id), answered_(loop()) {
+    limit_input(2 * limits::h2_stream_window_bytes);
+    tunnel_->session_->attach(id_, this);
+}
+
+TunnelStream::~TunnelStream() {
+    tunnel_->detach(*this);
+}
+
+runtime::Task<Result<std::uint16_t>> TunnelStream::answer() {
+    while (status_ == 0 && !failure() && !ended()) {
+        co_await answered_;
+    }
+    if (failure()) {
+        co_return std::unexpected(*failure());
+    }
+    co_return status_;
+}
+
+void TunnelStream::start_send() {
+    sent_ = 0;
+    sending_ = true;
+    continue_send();
+}
+
+// Offers what is left of the pieces; the session takes what its windows allow.
+void TunnelStream::continue_send() {
+    if (!sending_) {
+        return;
+    }
+    std::size_t skip = sent_;
+    for (const iovec& piece : pieces()) {
+        if (skip >= piece.iov_len) {
+            skip -= piece.iov_len;
+            continue;
+        }
+        std::string_view left(static_cast<const char*>(piece.iov_base) + skip,
+                              piece.iov_len - skip);
+        skip = 0;
+        auto taken = tunnel_->session_->write(id_, left);
+        if (!taken) {
+            sending_ = false;
+            sent(-EPIPE);
+            return;
+        }
+        sent_ += *taken;
+        if (*taken < left.size()) {
+            tunnel_->flush_soon();
+            return;  // on_writable goes on
+        }
+    }
+    sending_ = false;
+    tunnel_->flush_soon();
+    sent(static_cast<int>(sent_));
+}
+
+void TunnelStream::cancel_operations() {
+    sending_ = false;
+    answered_.set();
+    if (!gone_) {
+        gone_ = true;
+        tunnel_->session_->attach(id_, nullptr);
+        tunnel_->session_->reset(id_, h2::ErrorCode::cancel);
+        tunnel_->flush_soon();
+    }
+}
+
+void TunnelStream::consumed(std::size_t bytes) {
+    if (!tunnel_->dead_) {
+        tunnel_->session_->consume(id_, bytes);
+        tunnel_->flush_soon();
+    }
+}
+
+void TunnelStream::take(std::span<const std::uint8_t> bytes) {
+    if (!append(bytes.data(), bytes.size())) {
+        abort(Error{ErrorKind::limit_exceeded, "h2_stream_window_bytes exceeded by the peer",
+                    Side::internal, 0});
+    }
+}
+
+void TunnelStream::peer_reset(h2::ErrorCode code) {
+    gone_ = true;
+    sending_ = false;
+    ErrorKind kind = code == h2::ErrorCode::refused_stream ? ErrorKind::refused : ErrorKind::reset;
+    Error error{kind, "the tunnel stream was reset (HTTP/2 code " +
+                          std::to_string(static_cast<std::uint32_t>(code)) + ")",
+                Side::internal, ECONNRESET};
+    answered_.set();
+    fail_stream(error);
+    end_input(error);
+    resume_waiters();
+}
+
+void TunnelStream::shutdown_write() {
+    if (!gone_ && !std::exchange(ended_write_, true)) {
+        tunnel_->session_->end(id_);
+        tunnel_->flush_soon();
+    }
+}
+
+runtime::Task<void> TunnelStream::close(net::Closing closing) {
+    watch_end(nullptr, nullptr);
+    if (closing == net::Closing::orderly && ended() && !failure()) {
+        shutdown_write();
+        tunnel_->detach(*this);
+    }
+    abort(Error{ErrorKind::cancelled, "closed by us", Side::internal, ECANCELED});
+    co_return;
+}
+
+// --- Tunnel ---
+
+Tunnel::Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept)
+    : transport_(std::move(transport)), accept_(std::move(accept)), writers_(transport_->loop()),
+      idle_since_(transport_->loop().now()) {}
+
+Tunnel::~Tunnel() = default;
+
+Result<std::shared_ptr<Tunnel>> Tunnel::create(std::unique_ptr<net::TlsStream> transport,
+                                               h2::Role role, Accept accept) {
+    std::shared_ptr<Tunnel> tunnel(new Tunnel(std::move(transport), std::move(accept)));
+    auto session = h2::Session::create(role, *tunnel, {});
+    if (!session) {
+        return std::unexpected(session.error());
+    }
+    tunnel->session_ = std::move(*session);
+    return tunnel;
+}
+
+runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
+    self->flush_soon();
+    std::string_view why = "the peer closed";
+    while (!self->session_->finished()) {
+        auto arrived = co_await self->transport_->more();
+        if (!arrived || *arrived == 0) {
+            break;
+        }
+        self->feeding_ = true;
+        auto fed = self->session_->feed(as_bytes(self->transport_->input()), self->loop().now());
+        self->feeding_ = false;
+        self->transport_->consume(self->transport_->input().size());
+        self->flush_soon();
+        if (!fed) {
+            log_line(LogLevel::warning, "hbone", "a tunnel was cut: {}", fed.error().context);
+            why = "protocol error";
+            break;
+        }
+    }
+    self->dead_ = true;
+    co_await self->writers_.join();
+    self->session_->fail_streams(h2::ErrorCode::cancel);
+    co_await self->transport_->close(net::Closing::orderly);
+    log_line(LogLevel::debug, "hbone", "tunnel ended: {}", why);
+}
+
+void Tunnel::flush_soon() {
+    if (!writing_ && !feeding_ && !transport_->failure() && session_->wants_write()) {
+        writing_ = true;
+        writers_.spawn(&Tunnel::write_out, shared_from_this());
+    }
+}
+
+runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
+    // One turn later: what other coroutines of this turn have to say joins the same records.
+    co_await runtime::Yield(self->loop());
+    while (!self->transport_->failure()) {
+        auto output = self->session_->output();
+        if (output.empty()) {
+            break;
+        }
+        auto written = co_await self->transport_->write(
+            std::string_view(reinterpret_cast<const char*>(output.data()), output.size()));
+        if (!written) {
+            break;
+        }
+        self->session_->drop_output(output.size());
+    }
+    self->writing_ = false;
+}
+
+TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
+    return static_cast<TunnelStream*>(session_->attached(id));
+}
+
+void Tunnel::detach(TunnelStream& stream) {
+    if (!stream.gone_) {
+        stream.gone_ = true;
+        session_->attach(stream.id_, nullptr);
+    }
+    idle_since_ = transport_->loop().now();
+}
+
+Result<std::unique_ptr<TunnelStream>> Tunnel::open(std::string_view authority,
+                                                   std::span<const Field> fields) {
+    if (dead_) {
+        return fail(ErrorKind::closed, "the tunnel has ended", Side::upstream);
+    }
+    auto id = session_->open_connect_stream(authority, fields);
+    if (!id) {
+        return std::unexpected(id.error());
+    }
+    flush_soon();
+    return std::make_unique<TunnelStream>(shared_from_this(), *id);
+}
+
+void Tunnel::respond(TunnelStream& stream, std::uint16_t status, h2::StreamEnd end) {
+    if (!stream.gone_) {
+        auto answered = session_->respond(stream.id_, status, {}, end);
+        (void)answered;  // the stream may be gone: its events have said so
+        flush_soon();
+    }
+}
+
+void Tunnel::begin_goaway() {
+    if (!dead_) {
+        session_->goaway();
+        flush_soon();
+    }
+}
+
+void Tunnel::on_request(h2::StreamId id, const h2::RequestEvent& request) {
+    TunnelRequest wanted;
+    wanted.authority = request.authority;
+    wanted.kind = request.kind;
+    for (const Field& field : request.fields) {
+        if (field.name == "forwarded") {
+            wanted.forwarded = field.value;
+        } else if (field.name == "baggage") {
+            wanted.baggage = field.value;
+        }
+    }
+    accept_(std::make_unique<TunnelStream>(shared_from_this(), id), std::move(wanted));
+}
+
+void Tunnel::on_response(h2::StreamId id, const h2::ResponseEvent& response) {
+    if (TunnelStream* stream = stream_of(id); stream != nullptr && response.status >= 200) {
+        stream->status_ = response.status;
+        stream->answered_.set();
+    }
+}
+
+void Tunnel::on_data(h2::StreamId id, std::span<const std::uint8_t> bytes) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->take(bytes);
+    } else {
+        session_->consume(id, bytes.size());
+    }
+}
+
+void Tunnel::on_stream_end(h2::StreamId id) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->peer_ended();
+        stream->answered_.set();
+    }
+}
+
+void Tunnel::on_closed(h2::StreamId id) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->gone_ = true;
+    }
+}
+
+void Tunnel::on_reset(h2::StreamId id, h2::ErrorCode code) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->peer_reset(code);
+    }
+}
+
+void Tunnel::on_writable(h2::StreamId id) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->continue_send();
+    }
+}
+
+}  // namespace orlop::proxy

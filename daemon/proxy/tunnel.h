@@ -1,0 +1,117 @@
+// Tunnel: one HBONE connection, HTTP/2 over mutual TLS, with CONNECT streams as net::Streams.
+//
+// Both roles. serve() runs the connection until it ends; it must be spawned once, into a scope
+// that outlives the tunnel. Streams hold the tunnel by shared_ptr and may outlive the transport:
+// they then fail. Output of one loop turn is gathered into few TLS records.
+//
+// Lifetime: shared_ptr. One core.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/codec/h2/session.h"
+#include "daemon/net/tls_identity.h"
+#include "daemon/runtime/event.h"
+#include "daemon/runtime/scope.h"
+
+namespace orlop::proxy {
+
+class Tunnel;
+
+class TunnelStream final : public net::Stream {
+public:
+    TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id);
+    ~TunnelStream() override;
+    void shutdown_write() override;
+    runtime::Task<void> close(net::Closing closing) override;
+    h2::StreamId id() const { return id_; }
+    // Client: the answer to CONNECT. 0 when the stream ended without one.
+    runtime::Task<Result<std::uint16_t>> answer();
+
+private:
+    friend class Tunnel;
+    void start_receive() override {}
+    void start_send() override;
+    void cancel_operations() override;
+    bool receive_in_flight() const override { return false; }
+    bool send_in_flight() const override { return false; }
+    void consumed(std::size_t bytes) override;
+    void continue_send();
+    void peer_ended() { end_input(std::nullopt); }
+    void peer_reset(h2::ErrorCode code);
+    void take(std::span<const std::uint8_t> bytes);
+
+    std::shared_ptr<Tunnel> tunnel_;
+    h2::StreamId id_;
+    bool gone_ = false;  // the session knows the stream no more
+    bool ended_write_ = false;
+    std::size_t sent_ = 0;
+    bool sending_ = false;
+    std::uint16_t status_ = 0;
+    runtime::Event answered_;
+};
+
+// Server: what a peer asked for. The views live during the call only.
+struct TunnelRequest {
+    std::string authority;
+    std::string forwarded;
+    std::string baggage;
+    h2::RequestKind kind = h2::RequestKind::tunnel;
+};
+
+class Tunnel final : public std::enable_shared_from_this<Tunnel>, private h2::Handler {
+public:
+    // Called from the loop for each request of the peer; takes the stream.
+    using Accept = std::function<void(std::unique_ptr<TunnelStream>, TunnelRequest)>;
+
+    static Result<std::shared_ptr<Tunnel>> create(std::unique_ptr<net::TlsStream> transport,
+                                                  h2::Role role, Accept accept);
+    ~Tunnel() override;
+
+    static runtime::Task<void> serve(std::shared_ptr<Tunnel> self);
+
+    // Client.
+    Result<std::unique_ptr<TunnelStream>> open(std::string_view authority,
+                                               std::span<const Field> fields);
+    bool can_open() const { return !dead_ && session_->can_open_stream(); }
+    // Server.
+    void respond(TunnelStream& stream, std::uint16_t status, h2::StreamEnd end);
+
+    void begin_goaway();
+    void abort(Error error) { transport_->abort(std::move(error)); }
+    std::size_t open_streams() const { return session_->open_streams(); }
+    bool dead() const { return dead_; }
+    Instant idle_since() const { return idle_since_; }
+    runtime::Loop& loop() { return transport_->loop(); }
+    const net::TlsStream& transport() const { return *transport_; }
+
+private:
+    friend class TunnelStream;
+    Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept);
+    void flush_soon();
+    static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
+    TunnelStream* stream_of(h2::StreamId id) const;
+    void detach(TunnelStream& stream);
+
+    void on_request(h2::StreamId id, const h2::RequestEvent& request) override;
+    void on_response(h2::StreamId id, const h2::ResponseEvent& response) override;
+    void on_data(h2::StreamId id, std::span<const std::uint8_t> bytes) override;
+    void on_stream_end(h2::StreamId id) override;
+    void on_closed(h2::StreamId id) override;
+    void on_reset(h2::StreamId id, h2::ErrorCode code) override;
+    void on_writable(h2::StreamId id) override;
+
+    std::unique_ptr<net::TlsStream> transport_;
+    std::unique_ptr<h2::Session> session_;
+    Accept accept_;
+    runtime::Scope writers_;
+    bool writing_ = false;
+    bool feeding_ = false;
+    bool dead_ = false;
+    Instant idle_since_;
+};
+
+}  // namespace orlop::proxy
