@@ -22,8 +22,8 @@ enum class PathFault : std::uint8_t {
     not_absolute,     // does not begin with '/'
     bad_byte,         // control, space, non-ASCII, '#', '?'
     bad_escape,       // '%' without two hex digits
-    escaped_control,  // %00..%1F, %7F
-    ambiguous_dots,   // a segment "..;x" or ".;x", which some servers read as ".." or "."
+    escaped_nul,      // %00
+    ambiguous_dots,   // a segment "..;x" or ".;x" (also with %3B): some servers read dots
     too_long,         // longer than the room
 };
 std::string_view fault_text(PathFault fault);

@@ -30,6 +30,7 @@
 namespace orlop::h1 {
 
 inline constexpr std::size_t trailers_max = 32;
+inline constexpr std::string_view chunk_crlf = "\r\n";
 
 enum class BodyState : std::uint8_t { need_more, payload, complete, refused };
 
@@ -62,11 +63,12 @@ private:
     enum class Phase : std::uint8_t {
         done, length, until_close, chunk_line, chunk_data, chunk_end, trailers, broken
     };
-    BodyStep take_payload(std::string_view input);
-    BodyStep chunk_step(std::string_view input);
-    // Consumes one chunk-size line at `input`; state need_more, payload (go on) or refused.
-    BodyStep chunk_line(std::string_view input);
-    BodyStep trailer_section(std::string_view input);
+    BodyStep take_payload(std::string_view input, std::size_t framing_bytes);
+    BodyStep chunked_step(std::string_view input);
+    // The next three return the bytes taken; 0 with reason_ none: more are needed.
+    std::size_t chunk_line(std::string_view input);
+    std::size_t chunk_end(std::string_view input);
+    std::size_t trailer_section(std::string_view input);
     Reason add_trailer(std::string_view line);
     BodyStep refuse(Reason reason);
 
@@ -76,6 +78,7 @@ private:
     std::uint64_t payload_bytes_ = 0;
     std::int64_t overhead_ = 0;  // framing bytes beyond what the payload justifies
     std::size_t trailer_count_ = 0;
+    std::size_t trailer_searched_ = 0;  // input bytes known to lack a further line end
     std::array<Field, trailers_max> trailers_{};
 };
 

@@ -4,7 +4,8 @@
 // so far; until the empty line has come it answers need_more and remembers in HeadScan how far it
 // looked, so that a head arriving in pieces is searched once. On `complete` every view of `out`
 // points into that buffer: keep the bytes in place until the head has been written on. Limits of
-// base/limits.h refuse while bytes arrive. No allocation. One head object per connection, reused;
+// base/limits.h refuse while bytes arrive, and a bad line refuses as soon as it is complete:
+// need_more is never the answer to limits::http_head_bytes_max bytes. No allocation. One head object per connection, reused;
 // any thread, one at a time.
 //
 //     HeadScan scan;
@@ -48,11 +49,10 @@ struct ParseResult {
     std::string_view text() const { return reason_text(reason); }
 };
 
-// How far the search for the end of the head has come. Reset it (= {}) before the next message.
+// How far a line end was searched in vain. Reset it (= {}) before the next message. Give it back
+// with the same buffer grown at its end; the buffer may have moved in memory.
 struct HeadScan {
-    std::size_t line_start = 0;  // offset of the first unfinished line
-    std::size_t searched = 0;    // offset up to which no line end was found in it
-    std::size_t lines = 0;       // finished lines
+    std::size_t searched = 0;
 };
 
 // What both kinds of head share; resolved during the parse.

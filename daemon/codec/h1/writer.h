@@ -16,6 +16,7 @@
 
 #include "daemon/base/error.h"
 #include "daemon/codec/field.h"
+#include "daemon/codec/h1/body.h"
 #include "daemon/codec/h1/head.h"
 
 namespace orlop::h1 {
@@ -32,6 +33,8 @@ struct FieldEdit {
     std::string_view value;
 };
 
+struct RequestRewrite;
+
 // The bytes of one head, field by field. Errors stick; finish() reports the first one.
 class HeadWriter {
 public:
@@ -45,9 +48,11 @@ public:
     Result<std::size_t> finish();  // writes the empty line; returns the length of the head
 
 private:
-    friend struct HeadCopy;
+    friend class FieldCopy;
+    friend Result<std::size_t> write_request_head(std::span<char>, const RequestHead&,
+                                                  const RequestRewrite&);
     void put(std::string_view text);
-    void put_field(std::string_view name, std::string_view value);  // already valid
+    void put_field(std::string_view name, std::string_view value);  // already known to be valid
 
     std::span<char> room_;
     std::size_t used_ = 0;
@@ -88,9 +93,8 @@ struct ResponseRewrite {
 Result<std::size_t> write_response_head(std::span<char> room, const ResponseHead& head,
                                         const ResponseRewrite& how);
 
-// One chunk on the wire is: chunk header, payload, chunk_end. The last is write_last_chunk.
+// One chunk on the wire is: chunk header, payload, chunk_crlf. The last is write_last_chunk.
 inline constexpr std::size_t chunk_header_bytes_max = 18;  // 16 hex digits and CRLF
-inline constexpr std::string_view chunk_end = "\r\n";
 std::size_t write_chunk_header(std::span<char, chunk_header_bytes_max> room, std::uint64_t bytes);
 Result<std::size_t> write_last_chunk(std::span<char> room, std::span<const Field> trailers);
 

@@ -4,8 +4,9 @@
 // connection. Ordinary requests pass through the same Handler, with kind `request`.
 //
 // Ownership and threads: a Session belongs to one core. The Handler must outlive it and is called
-// only from within feed(), drop_output(), fail_streams() and, for on_writable, write()'s callers'
-// later turns - never from the destructor. Stream ids are HTTP/2's own: never reused within a
+// only from within feed(), drop_output(), take_output() and fail_streams(): never from write(),
+// end(), reset() or the destructor. So what those cause (on_closed) is told once the bytes that
+// caused it are dropped from output(). The Session must not be destroyed in an event. Stream ids are HTTP/2's own: never reused within a
 // connection, so a stale id names nothing and every call with one is a harmless refusal. After
 // on_closed, on_reset, or an own reset(), no event names that stream again.
 //
@@ -88,10 +89,10 @@ struct ResponseEvent {
 class Handler {
 public:
     virtual ~Handler() = default;
-    virtual void on_request(StreamId stream, const RequestEvent& request) {}
-    virtual void on_response(StreamId stream, const ResponseEvent& response) {}
+    virtual void on_request(StreamId /*stream*/, const RequestEvent& /*request*/) {}
+    virtual void on_response(StreamId /*stream*/, const ResponseEvent& /*response*/) {}
     virtual void on_data(StreamId stream, std::span<const std::uint8_t> bytes) = 0;
-    virtual void on_trailers(StreamId stream, std::span<const Field> fields) {}
+    virtual void on_trailers(StreamId /*stream*/, std::span<const Field> /*fields*/) {}
     virtual void on_stream_end(StreamId stream) = 0;  // the peer will send no more
     // Both directions ended in order. Last event of the stream.
     virtual void on_closed(StreamId stream) = 0;
@@ -99,8 +100,8 @@ public:
     // by a violation, or by the end of the connection. Last event of the stream.
     virtual void on_reset(StreamId stream, ErrorCode code) = 0;
     virtual void on_writable(StreamId stream) = 0;  // after a short write(): try again
-    virtual void on_goaway(StreamId last_stream, ErrorCode code) {}
-    virtual void on_ping_ack(std::uint64_t payload) {}
+    virtual void on_goaway(StreamId /*last_stream*/, ErrorCode /*code*/) {}
+    virtual void on_ping_ack(std::uint64_t /*payload*/) {}
     virtual void on_settings() {}  // the peer's SETTINGS have arrived: its limits are known
 };
 
@@ -123,6 +124,8 @@ struct SessionStats {
     std::uint64_t data_bytes_received = 0;
     std::uint64_t data_bytes_sent = 0;
 };
+
+struct SessionState;
 
 class Session {
 public:
@@ -181,9 +184,8 @@ public:
     const SessionStats& stats() const;
 
 private:
-    struct State;
-    explicit Session(std::unique_ptr<State> state);
-    std::unique_ptr<State> state_;
+    explicit Session(std::unique_ptr<SessionState> state);
+    std::unique_ptr<SessionState> state_;
 };
 
 }  // namespace orlop::h2
