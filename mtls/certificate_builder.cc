@@ -26,6 +26,12 @@ bool add_extension(X509* certificate, X509* issuer, int nid, const char* value) 
     return added;
 }
 
+// Tells apart roots of one name while they overlap; a plug-in issuer may lack the key id it needs.
+bool add_authority_key_id(X509* certificate, X509* issuer) {
+    return X509_get0_subject_key_id(issuer) == nullptr ||
+           add_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
+}
+
 // As a structure, never through OpenSSL's configuration syntax, where a comma starts another SAN.
 bool add_uri_san(X509* certificate, std::string_view uri, Critical critical) {
     std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
@@ -112,7 +118,7 @@ Result<Owned<x509_st>> make_leaf(const LeafRequest& request, x509_st& issuer,
                 add_extension(it, &issuer, NID_basic_constraints, "critical,CA:FALSE") &&
                 add_extension(it, &issuer, NID_key_usage, "critical,digitalSignature") &&
                 add_extension(it, &issuer, NID_ext_key_usage, "serverAuth,clientAuth") &&
-                add_extension(it, &issuer, NID_authority_key_identifier, "keyid") &&
+                add_authority_key_id(it, &issuer) &&
                 add_uri_san(it, request.uri, Critical::yes) && sign(it, &issuer_key);
     if (!made) {
         return openssl_failure(fmt::format("signing the certificate of {}", request.uri));

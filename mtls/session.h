@@ -11,9 +11,10 @@
 // allocates; release_idle_buffers() gives back about 34 KB when a connection falls quiet.
 //
 // Failure: the first error stays; every later receive() repeats it. An alert may still be waiting:
-// drain it with send({}, ...) before closing. Kinds: unauthenticated (identity; see refusal()),
-// limit_exceeded, invalid_input (TLS protocol), reset (the peer's fatal alert, or transport_ended()
-// before close_notify: truncation).
+// drain it with send({}, ...) before closing. Kinds: unauthenticated (we refused the peer, see
+// refusal(); or its alert says it refused our certificate), limit_exceeded, invalid_input (TLS
+// protocol), unsupported (no TLS 1.3), reset (another fatal alert of the peer, or
+// transport_ended() before close_notify: truncation).
 //
 // A client is established one flight before the server has judged the client's certificate: a
 // refusal then arrives as a fatal alert on a later receive().
