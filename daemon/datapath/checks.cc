@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/magic.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -166,12 +167,12 @@ Check check_programs() {
 
 Check check_source_address() {
     const char* path = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-    struct statfs found{};
+    struct statvfs found{};
     if (::access(path, F_OK) != 0) {
         return {"caller's address", CheckLevel::warning, std::string(path) + " is absent",
                 "apps will see the pod's own address as their peer; needs a newer kernel"};
     }
-    if (::statfs(path, &found) == 0 && (found.f_flags & ST_RDONLY) != 0) {
+    if (::statvfs(path, &found) == 0 && (found.f_flag & ST_RDONLY) != 0) {
         return {"caller's address", CheckLevel::warning, "/proc/sys is mounted read-only",
                 "mount it writable for orlopd, or switch the caller's address off"};
     }
