@@ -16,7 +16,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "daemon/base/limits.h"
 #include "daemon/telemetry/request_record.h"
@@ -37,18 +36,19 @@ public:
     std::size_t size() const { return count_; }
 
 private:
-    struct Slot {
-        std::uint64_t id_hash = 0;
-        std::uint32_t offset = 0;
-        std::uint32_t size = 0;
+    struct Slot {  // no initialisers: the array stays untouched until used
+        std::uint64_t id_hash;
+        std::uint32_t offset;
+        std::uint32_t size;
     };
+    Slot& slot(std::size_t age) const { return slots_[(first_ + age) % bounds_.records_max]; }
     void drop_oldest();
-    std::uint32_t make_room(std::size_t bytes);
+    void make_room(std::size_t bytes);
 
     Bounds bounds_;
     std::unique_ptr<char[]> bytes_;
-    std::vector<Slot> slots_;   // circular, grows to records_max
-    std::size_t first_ = 0;     // oldest
+    std::unique_ptr<Slot[]> slots_;  // circular
+    std::size_t first_ = 0;          // oldest
     std::size_t count_ = 0;
     std::size_t write_at_ = 0;
 };

@@ -18,10 +18,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/telemetry/histogram.h"
@@ -250,7 +252,11 @@ private:
 
 // The whole exposition (Prometheus text format 0.0.4), families in a fixed order, series sorted.
 // `samples` are gathered by the caller. Any thread but the data cores.
-std::string write_prometheus(const Metrics& metrics, const BuildInfo& build,
-                             const std::vector<Sample>& samples);
+// The text leaves in pieces of some KiB, since a large mesh's exposition is large.
+using TextSink = std::function<void(std::string_view)>;
+void write_prometheus(const Metrics& metrics, const BuildInfo& build,
+                      const std::vector<Sample>& samples, const TextSink& sink);
+std::string prometheus_text(const Metrics& metrics, const BuildInfo& build,
+                            const std::vector<Sample>& samples);
 
 }  // namespace orlop::telemetry
