@@ -1,0 +1,41 @@
+// One function per kind: the tree of a document becomes its spec; errors go to the report, and the
+// spec counts only when the report has none. Called by decode.cc, which has read the metadata.
+#pragma once
+
+#include <string>
+
+#include "daemon/control/field_reader.h"
+#include "daemon/control/objects/object.h"
+
+namespace orlop::control {
+
+struct DecodeContext {
+    const Node& root;
+    Report& report;
+    const ObjectMeta& meta;
+    const ObjectKey& key;
+
+    model::ObjectRefPtr ref_at(int line) const;
+};
+
+ObjectSpec decode_pod(const DecodeContext& context);
+ObjectSpec decode_service(const DecodeContext& context);
+ObjectSpec decode_endpoints(const DecodeContext& context);
+ObjectSpec decode_endpoint_slice(const DecodeContext& context);
+ObjectSpec decode_node(const DecodeContext& context);
+ObjectSpec decode_network_policy(const DecodeContext& context);
+
+ObjectSpec decode_virtual_service(const DecodeContext& context);
+ObjectSpec decode_destination_rule(const DecodeContext& context);
+ObjectSpec decode_peer_authentication(const DecodeContext& context);
+
+ObjectSpec decode_mesh_config(const DecodeContext& context);
+ObjectSpec decode_pod_sandbox(const DecodeContext& context);
+ObjectSpec decode_node_status(const DecodeContext& context);
+
+// Shared pieces.
+LabelSelector decode_label_selector(Report& report, const Node* node, const std::string& path);
+std::optional<model::RetryPolicy> decode_retry_policy(const DecodeContext& context,
+                                                      const Node* node, const std::string& path);
+
+}  // namespace orlop::control
