@@ -64,16 +64,16 @@ enum class ConnectionFate : std::uint8_t { keep_alive, close };
 enum class Upgrading : std::uint8_t { no, yes };  // pass Upgrade and Connection: upgrade on
 
 struct RequestRewrite {
-    std::string_view authority;  // written as Host; empty: that of the head
-    std::string_view path;       // empty: that of the head
-    std::string_view query;      // empty: that of the head, unless drop_query
+    std::string_view authority = {};  // written as Host; empty: that of the head
+    std::string_view path = {};       // empty: that of the head
+    std::string_view query = {};      // empty: that of the head, unless drop_query
     bool drop_query = false;
-    std::string_view method;     // empty: that of the head
+    std::string_view method = {};     // empty: that of the head
     Framing framing = Framing::none;        // set both from the head, or from a buffered body
     std::uint64_t content_length = 0;
     ConnectionFate connection = ConnectionFate::keep_alive;
     Upgrading upgrading = Upgrading::no;
-    std::span<const FieldEdit> edits;
+    std::span<const FieldEdit> edits = {};
 };
 // Always HTTP/1.1, origin form ("*" for OPTIONS *, authority form for CONNECT), Host first.
 // CONNECT takes the target from the authority and no framing.
@@ -87,7 +87,7 @@ struct ResponseRewrite {
     ConnectionFate connection = ConnectionFate::keep_alive;
     Upgrading upgrading = Upgrading::no;
     std::uint8_t peer_version_minor = 1;  // 0: never chunked; keep-alive is then spelled out
-    std::span<const FieldEdit> edits;
+    std::span<const FieldEdit> edits = {};
 };
 // Chunked to a 1.0 peer is an error: choose until_close there.
 Result<std::size_t> write_response_head(std::span<char> room, const ResponseHead& head,
@@ -101,8 +101,8 @@ Result<std::size_t> write_last_chunk(std::span<char> room, std::span<const Field
 // A complete answer of the proxy itself.
 struct LocalReply {
     std::uint16_t status = 500;
-    std::string_view body;  // text/plain; its length is announced also when not written (HEAD)
-    std::span<const Field> fields;  // written besides content-type, content-length, connection
+    std::string_view body = {};  // text/plain; its length is announced also when not written (HEAD)
+    std::span<const Field> fields = {};  // written besides content-type, content-length, connection
     ConnectionFate connection = ConnectionFate::keep_alive;
     Method request_method = Method::get;  // HEAD: head only
 };
