@@ -124,12 +124,16 @@ void SessionState::erase(std::int32_t id) {
     streams.erase(at);
 }
 
+bool SessionState::announced(const Stream& stream) const {
+    return role == Role::client || stream.final_head;
+}
+
 void SessionState::retire(Stream& stream, ErrorCode code) {
     if (stream.unconsumed > 0) {
         nghttp2_session_consume_connection(session, stream.unconsumed);
         stream.unconsumed = 0;
     }
-    if (stream.life == Life::silenced) {
+    if (stream.life == Life::silenced || !announced(stream)) {
         erase(stream.id);
         return;
     }
@@ -300,7 +304,7 @@ void SessionState::fail_all(ErrorCode code) {
     // An event may only shorten the table: a dead session opens no stream.
     while (!streams.empty()) {
         const std::int32_t id = streams.back()->id;
-        const bool told = streams.back()->life == Life::live;
+        const bool told = streams.back()->life == Life::live && announced(*streams.back());
         streams.back()->life = Life::silenced;
         erase(id);
         if (told) {

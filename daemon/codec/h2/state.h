@@ -97,6 +97,7 @@ struct SessionState {
     Stream* live(StreamId id);
     Stream& add(std::int32_t id);
     void erase(std::int32_t id);
+    bool announced(const Stream& stream) const;  // the handler has heard of it
     void retire(Stream& stream, ErrorCode code);  // ended in the library: queue its last event
 
     // --- moving bytes ---
