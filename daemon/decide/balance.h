@@ -61,12 +61,12 @@ struct RandomSource {
 };
 
 struct BalanceRequest {
-    ActiveCounts active;
+    ActiveCounts active{};
     // Bit i (word i/64) set: endpoint i may be used, i.e. is not ejected. Empty: all may.
-    std::span<const std::uint64_t> usable;
+    std::span<const std::uint64_t> usable{};
     const TriedEndpoints* tried = nullptr;  // null: do not avoid (retryIgnorePreviousHosts: false)
-    RandomSource random;                    // required
-    std::optional<std::uint64_t> hash;      // of the consistentHash key; absent: random
+    RandomSource random{};                  // required
+    std::optional<std::uint64_t> hash{};    // of the consistentHash key; absent: random
     const SocketAddress* original = nullptr;  // passthrough: where the caller wanted to go
 };
 
@@ -75,7 +75,7 @@ struct Pick {
     std::uint32_t considered = 0;  // usable endpoints
     std::uint32_t unusable = 0;    // masked out
     std::uint32_t re_picks = 0;    // picks dropped because they had been tried, at most 5
-    std::string_view why;          // static text for explain
+    std::string_view why{};        // static text for explain
 };
 
 class Balancer {

@@ -43,15 +43,15 @@ struct HeaderSource {
 };
 
 struct RequestView {
-    std::string_view method;
-    std::string_view path;   // normalised, without query; "" when the target has none
-    std::string_view query;  // raw, without '?'
+    std::string_view method{};
+    std::string_view path{};   // normalised, without query; "" when the target has none
+    std::string_view query{};  // raw, without '?'
     std::string_view scheme = "http";
-    std::string_view authority;  // Host as sent
-    HeaderSource headers;        // without Host, :-prefixed names are answered from the above
+    std::string_view authority{};  // Host as sent
+    HeaderSource headers{};        // without Host, :-prefixed names are answered from the above
     std::uint16_t port = 0;      // service port of the listener
     const model::Labels* source_labels = nullptr;  // null: no labels
-    std::string_view source_namespace;
+    std::string_view source_namespace{};
 };
 
 // First matching route, or null. `which` (may be null) receives the HttpMatch that matched, or

@@ -42,7 +42,7 @@ enum class BodyReplay : unsigned char { possible, abandoned };         // over t
 struct TryOutcome {
     FailureKind failure = FailureKind::none;
     std::uint16_t status = 0;                  // with FailureKind::none
-    std::optional<std::uint32_t> grpc_status;  // from the response *headers*
+    std::optional<std::uint32_t> grpc_status{};  // from the response *headers*
     bool rate_limited = false;                 // response carries x-envoy-ratelimited
     bool retriable_header = false;  // response carries a header named by the trusted caller
 };
@@ -61,7 +61,7 @@ struct RetryContext {
     std::uint32_t tries = 1;  // tries made, the failed one included; at least 1
     ResponseProgress response = ResponseProgress::not_started;
     BodyReplay body = BodyReplay::possible;
-    BudgetSnapshot budget;
+    BudgetSnapshot budget{};
     const model::TrafficPolicy* traffic = nullptr;  // null: default budget, no maxRetries
     std::uint64_t random64 = 0;                     // for the jitter
 };
@@ -84,8 +84,8 @@ std::string_view give_up_name(GiveUp why);
 struct RetryDecision {
     RetryVerdict verdict = RetryVerdict::give_up;
     GiveUp why = GiveUp::none;
-    std::string_view flag;       // "URX", "UO" or ""
-    std::string_view condition;  // the retryOn word that fired, "" when none
+    std::string_view flag{};       // "URX", "UO" or ""
+    std::string_view condition{};  // the retryOn word that fired, "" when none
     Duration back_off{};
 };
 RetryDecision decide_retry(const model::RetryPolicy& policy, const TryOutcome& outcome,
@@ -103,10 +103,10 @@ std::uint32_t retry_limit(const model::TrafficPolicy* traffic, const BudgetSnaps
 // What the caller of the mesh reads when the last try ended without a response.
 struct FailureReply {
     std::uint16_t status = 503;
-    std::string_view flag;     // "UF", "UT", ...
-    std::string_view details;  // %RESPONSE_CODE_DETAILS%
-    std::string_view body;
-    bool overloaded = false;   // add x-envoy-overloaded: true
+    std::string_view flag{};     // "UF", "UT", ...
+    std::string_view details{};  // %RESPONSE_CODE_DETAILS%
+    std::string_view body{};
+    bool overloaded = false;  // add x-envoy-overloaded: true
 };
 enum class Retried : unsigned char { no, yes };
 FailureReply failure_reply(FailureKind kind, Retried retried);

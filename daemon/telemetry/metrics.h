@@ -37,31 +37,31 @@ enum class RequestProtocol : unsigned char { http, grpc, tcp };
 enum class SecurityPolicy : unsigned char { unknown, none, mutual_tls, kernel_attested };
 
 struct PeerLabels {  // empty: printed as "unknown" (revision: "latest")
-    std::string_view workload;
-    std::string_view workload_namespace;
-    std::string_view principal;
-    std::string_view app;
-    std::string_view version;
-    std::string_view canonical_service;
-    std::string_view canonical_revision;
-    std::string_view cluster;
+    std::string_view workload{};
+    std::string_view workload_namespace{};
+    std::string_view principal{};
+    std::string_view app{};
+    std::string_view version{};
+    std::string_view canonical_service{};
+    std::string_view canonical_revision{};
+    std::string_view cluster{};
 };
 
 struct TrafficLabels {
     Reporter reporter = Reporter::source;
-    PeerLabels source;
-    PeerLabels destination;
-    std::string_view destination_service;  // full host; PassthroughCluster for unknown ones
-    std::string_view destination_service_name;
-    std::string_view destination_service_namespace;
+    PeerLabels source{};
+    PeerLabels destination{};
+    std::string_view destination_service{};  // full host; PassthroughCluster for unknown ones
+    std::string_view destination_service_name{};
+    std::string_view destination_service_namespace{};
     RequestProtocol protocol = RequestProtocol::http;
     SecurityPolicy security = SecurityPolicy::unknown;
 };
 
 struct RequestSample {
     std::uint16_t status = 0;
-    std::optional<std::uint32_t> grpc_status;
-    ResponseFlags flags;
+    std::optional<std::uint32_t> grpc_status{};
+    ResponseFlags flags{};
     double duration_ms = 0;
     std::uint64_t request_bytes = 0;
     std::uint64_t response_bytes = 0;
