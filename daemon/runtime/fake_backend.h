@@ -50,7 +50,8 @@ struct FakeOptions {
     Duration latency_max = std::chrono::milliseconds(2);           // of bytes, one way
     Duration completion_delay_max = std::chrono::microseconds(100);  // result to completion
     double short_read = 0.3;  // of a receive that could have had more
-    std::size_t pipe_bytes_min = 1024;  // what one direction holds before send waits; per connection
+    // What one direction holds before a send waits; drawn per connection.
+    std::size_t pipe_bytes_min = 1024;
     std::size_t pipe_bytes_max = 64 * 1024;
     std::uint32_t lent_buffer_bytes = 16 * 1024;
     std::uint32_t lent_buffers_max = 64;  // beyond it a receive counts as a buffer miss
@@ -98,6 +99,17 @@ public:
 
 private:
     struct Ring;
+    enum class More : bool { no, yes };
+
+    [[noreturn]] void broken_contract(const char* what, int fd) const;
+    void complete(Operation& operation, int result, More more, std::optional<LentBuffer> lent);
+    bool perform(Operation& operation, std::size_t& sent);
+    bool perform_accept(Operation& operation);
+    void perform_receive(Operation& operation);
+    void attend(std::size_t index);
+    void attend_all();
+    bool deliver_some();
+
     FakeOptions options_;
     BackendStats stats_;
     bool stuck_ = false;

@@ -77,7 +77,8 @@ private:
     Loop& loop_;
     int fd_;
     Operation operation_;
-    Event changed_;
+    Event changed_;  // accept() waits
+    Event ended_;    // stop() waits
     std::vector<int> taken_;
     unsigned failures_ = 0;
     bool stopping_ = false;
