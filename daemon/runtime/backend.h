@@ -36,7 +36,8 @@ enum class OpCode : unsigned char {
     accept,    // multishot: one completion per connection, result is the fd; ends without `more`
     receive,   // single shot into a buffer the backend picks; see Operation::lent
     receive_into,  // single shot into `buffer`/`length`: for bulk relays with their own buffer
-    send,      // the whole of `iov` (or buffer/length), as far as the peer lets it
+    send,      // all pieces of `message` (or buffer/length); fewer only when cut by a cancel or by
+               // an error, which the next call tells
     connect,   // to `address`
     read,      // files, eventfd, inotify into buffer/length
     poll,      // wait for poll mask in `length`
@@ -47,6 +48,7 @@ struct Operation {
     OpCode code = OpCode::none;
     bool in_flight = false;
     bool more = false;  // multishot only: further completions will come
+    bool cancel_requested = false;  // the backend's own note
     int fd = -1;
     int result = 0;
     void* buffer = nullptr;

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <future>
 
 namespace orlop::runtime {
 namespace {
@@ -23,40 +22,63 @@ void name_and_pin(const Core::Options& options) {
 Result<std::unique_ptr<Core>> Core::start(Options options, MakeGuest make_guest,
                                           UringNotes* notes) {
     std::unique_ptr<Core> core(new Core);
-    std::promise<Result<Loop*>> started;
+    std::promise<Result<void>> started;
     auto ready = started.get_future();
-    core->thread_ = std::thread([&started, notes, options = std::move(options),
-                                 make_guest = std::move(make_guest)] {
-        name_and_pin(options);
-        auto backend = create_uring_backend(options.uring, notes);
-        if (!backend) {
-            started.set_value(std::unexpected(backend.error()));
-            return;
-        }
-        Loop loop(std::move(*backend));
-        auto guest = make_guest(loop);
-        started.set_value(&loop);  // the caller returns: `started` and `notes` are gone after this
-        loop.run();
-        guest.reset();
+    core->thread_ = std::thread([core = core.get(), notes, options = std::move(options),
+                                 make_guest = std::move(make_guest),
+                                 started = std::move(started)]() mutable {
+        core->serve(std::move(options), make_guest, notes, std::move(started));
     });
-    auto result = ready.get();
-    if (!result) {
-        core->thread_.join();
-        return std::unexpected(result.error());
+    if (auto result = ready.get(); !result) {
+        return std::unexpected(result.error());  // ~Core joins
     }
-    core->loop_ = *result;
     return core;
 }
 
+void Core::serve(Options options, const MakeGuest& make_guest, UringNotes* notes,
+                 std::promise<Result<void>> started) {
+    name_and_pin(options);
+    auto backend = create_uring_backend(options.uring, notes);
+    if (!backend) {
+        started.set_value(std::unexpected(backend.error()));
+        return;
+    }
+    Loop loop(std::move(*backend));
+    auto guest = make_guest(loop);
+    {
+        std::lock_guard lock(loop_mutex_);
+        loop_ = &loop;
+    }
+    started.set_value({});  // the caller returns: `notes` is gone after this
+    loop.run();
+    {
+        std::lock_guard lock(loop_mutex_);
+        loop_ = nullptr;
+    }
+    guest.reset();
+}
+
+Result<void> Core::post(std::function<void()> message) {
+    std::lock_guard lock(loop_mutex_);
+    if (loop_ == nullptr) {
+        return fail(ErrorKind::closed, "the core has stopped");
+    }
+    return loop_->post(std::move(message));
+}
+
 void Core::stop() {
+    std::lock_guard one_joiner(stop_mutex_);
     if (!thread_.joinable()) {
         return;
     }
-    Loop* loop = loop_;
     // The queue may be full of other messages; a core that is stuck for good is a defect.
-    while (!loop->post([loop] { loop->stop(); })) {
-        std::this_thread::yield();
-    }
+    Result<void> asked;
+    do {
+        asked = post([this] { loop_->stop(); });
+        if (!asked && asked.error().kind == ErrorKind::limit_exceeded) {
+            std::this_thread::yield();
+        }
+    } while (!asked && asked.error().kind == ErrorKind::limit_exceeded);
     thread_.join();
 }
 

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -35,13 +37,20 @@ public:
     Core(const Core&) = delete;
     Core& operator=(const Core&) = delete;
 
-    Result<void> post(std::function<void()> message) { return loop_->post(std::move(message)); }
-    void stop();  // idempotent; from another thread
+    // Any thread, at any time of the Core's life. Refused (closed) once the loop has ended; a
+    // message taken just before that may be destroyed on the core's thread without having run.
+    Result<void> post(std::function<void()> message);
+    void stop();  // idempotent; from any thread but the core's own
 
 private:
     Core() = default;
+    void serve(Options options, const MakeGuest& make_guest, UringNotes* notes,
+               std::promise<Result<void>> started);
+
     std::thread thread_;
-    Loop* loop_ = nullptr;  // lives on the thread's stack until stop() has joined
+    std::mutex stop_mutex_;  // one thread joins
+    std::mutex loop_mutex_;  // posters keep the loop alive by it
+    Loop* loop_ = nullptr;   // on the thread's stack; null before and after its run
 };
 
 }  // namespace orlop::runtime

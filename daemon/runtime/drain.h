@@ -18,7 +18,8 @@ class DrainWatcher {
 public:
     DrainWatcher() = default;
     explicit DrainWatcher(DrainTrigger* trigger);
-    DrainWatcher(DrainWatcher&& other) noexcept : trigger_(std::exchange(other.trigger_, nullptr)) {}
+    DrainWatcher(DrainWatcher&& other) noexcept
+        : trigger_(std::exchange(other.trigger_, nullptr)) {}
     DrainWatcher& operator=(DrainWatcher&& other) noexcept {
         std::swap(trigger_, other.trigger_);
         return *this;

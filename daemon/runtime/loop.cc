@@ -3,7 +3,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cassert>
+#include <cstdio>
+#include <cstdlib>
 
 #include "daemon/base/limits.h"
 
@@ -22,10 +23,10 @@ Loop::~Loop() {
 }
 
 void Loop::run() {
-    stopping_ = false;
     while (!stopping_) {
         turn(Backend::Wait::until_event);
     }
+    stopping_ = false;
 }
 
 void Loop::turn(Backend::Wait wait) {
@@ -60,7 +61,7 @@ Result<void> Loop::post(std::function<void()> message) {
             return fail(ErrorKind::limit_exceeded, "core_messages_max reached: the core is stuck");
         }
         messages_.push_back(std::move(message));
-        must_signal = !std::exchange(wakeup_signalled_, true);
+        must_signal = !wakeup_signalled_.exchange(true);
     }
     if (must_signal) {
         std::uint64_t one = 1;
@@ -70,6 +71,9 @@ Result<void> Loop::post(std::function<void()> message) {
 }
 
 void Loop::run_messages() {
+    if (!wakeup_signalled_) {
+        return;
+    }
     std::vector<std::function<void()>> messages;
     {
         std::lock_guard lock(messages_mutex_);
@@ -94,8 +98,12 @@ void Loop::arm_wakeup() {
     backend_->start(wakeup_);
 }
 
-void Loop::on_wakeup(Operation& operation) {
-    static_cast<Loop*>(operation.owner)->run_messages();
+// Only ends the wait: the next turn takes the messages, outside of the walk over completions.
+void Loop::on_wakeup(Operation& operation) {}
+
+void Await::die_with_operation_in_flight() {
+    std::fputs("orlop: a coroutine was destroyed under an operation in flight\n", stderr);
+    std::abort();
 }
 
 }  // namespace orlop::runtime

@@ -8,6 +8,8 @@
 //     loop.run();
 #pragma once
 
+#include <atomic>
+#include <cassert>
 #include <coroutine>
 #include <cstdint>
 #include <deque>
@@ -32,7 +34,7 @@ public:
     Loop& operator=(const Loop&) = delete;
 
     void run();
-    void stop() { stopping_ = true; }
+    void stop() { stopping_ = true; }  // before run(): it returns at once
     // One turn: ready coroutines, timers, completions. Tests drive it by hand.
     void turn(Backend::Wait wait);
     bool idle() const { return ready_.empty(); }
@@ -61,7 +63,7 @@ private:
 
     std::mutex messages_mutex_;
     std::vector<std::function<void()>> messages_;
-    bool wakeup_signalled_ = false;
+    std::atomic<bool> wakeup_signalled_ = false;  // there are messages; spares a turn the lock
     UniqueFd wakeup_fd_;
     Operation wakeup_;
     std::uint64_t wakeup_value_ = 0;
@@ -72,6 +74,8 @@ class Sleep {
 public:
     Sleep(Loop& loop, Duration duration)
         : loop_(loop), duration_(duration), timer_(&Sleep::fired, this) {}
+    Sleep(const Sleep&) = delete;
+    Sleep& operator=(const Sleep&) = delete;
     bool await_ready() const { return duration_ <= Duration::zero(); }
     void await_suspend(std::coroutine_handle<> waiter) {
         waiter_ = waiter;
@@ -106,9 +110,18 @@ private:
 class Await {
 public:
     Await(Loop& loop, Operation& operation) : loop_(loop), operation_(operation) {}
+    Await(const Await&) = delete;
+    Await& operator=(const Await&) = delete;
+    // The ring would write into a frame that is gone: cancel the operation and await its end.
+    ~Await() {
+        if (waits_) {
+            die_with_operation_in_flight();
+        }
+    }
     bool await_ready() const { return false; }
     void await_suspend(std::coroutine_handle<> waiter) {
         waiter_ = waiter;
+        waits_ = true;
         operation_.owner = this;
         operation_.on_complete = [](Operation& done) {
             auto& self = *static_cast<Await*>(done.owner);
@@ -116,12 +129,18 @@ public:
         };
         loop_.backend().start(operation_);
     }
-    int await_resume() const { return operation_.result; }
+    int await_resume() {
+        waits_ = false;
+        return operation_.result;
+    }
 
 private:
+    [[noreturn]] static void die_with_operation_in_flight();
+
     Loop& loop_;
     Operation& operation_;
     std::coroutine_handle<> waiter_;
+    bool waits_ = false;
 };
 
 }  // namespace orlop::runtime

@@ -120,7 +120,8 @@ std::optional<Instant> TimerWheel::next_deadline() const {
 }
 
 void TimerWheel::expire(Instant now) {
-    std::uint64_t target = now <= start_ ? 0 : static_cast<std::uint64_t>((now - start_) / tick_length);
+    Duration elapsed = std::max(now - start_, Duration::zero());
+    auto target = static_cast<std::uint64_t>(elapsed / tick_length);
     while (now_tick_ < target) {
         auto event = next_event_tick();
         if (!event || *event > target) {

@@ -6,14 +6,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
+#include <cstdio>
 #include <cstdlib>
+#include <new>
 
 namespace orlop::runtime {
 namespace {
 
 constexpr std::uint32_t heap_buffer_id = 0xffff'ffff;
 constexpr int buffer_group = 0;
+constexpr unsigned submit_tries_max = 1u << 20;
 
 class UringBackend final : public Backend {
 public:
@@ -39,16 +43,21 @@ public:
 private:
     io_uring_sqe* next_sqe();
     void prepare_receive(io_uring_sqe* sqe, Operation& operation);
+    bool next_completion(io_uring_cqe& cqe);
     void complete(const io_uring_cqe& cqe);
     void finish_receive(Operation& operation, std::uint32_t flags);
+    void take_heap_buffer(Operation& operation);
     bool retry_without_pool(Operation& operation);
     Result<void> register_buffers(UringNotes* notes);
-    void add_buffer(unsigned id);
+    void queue_accept(io_uring_sqe* sqe, Operation& operation);
+    bool accept_again(Operation& operation);
+    void cancel_everything();
 
     UringOptions options_;
     io_uring ring_{};
     bool open_ = false;
     bool taskrun_flag_ = false;
+    bool multishot_accept_ = true;
     io_uring_buf_ring* buffer_ring_ = nullptr;
     std::size_t buffer_ring_bytes_ = 0;
     std::byte* buffer_memory_ = nullptr;
@@ -57,6 +66,7 @@ private:
 
 UringBackend::~UringBackend() {
     if (open_) {
+        cancel_everything();
         io_uring_queue_exit(&ring_);
     }
     if (buffer_ring_ != nullptr) {
@@ -65,6 +75,29 @@ UringBackend::~UringBackend() {
     if (buffer_memory_ != nullptr) {
         ::munmap(buffer_memory_, std::size_t{options_.buffers} * options_.buffer_bytes);
     }
+}
+
+// The exit of a ring goes on behind our back; nothing may be left that writes into memory of ours.
+// Closes that were queued go out first.
+void UringBackend::cancel_everything() {
+    io_uring_submit(&ring_);
+    io_uring_sync_cancel_reg all{};
+    all.fd = -1;
+    all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+    all.timeout.tv_sec = 1;
+    io_uring_register_sync_cancel(&ring_, &all);  // Linux 6.0; older ones end them soon after
+}
+
+// Copies and hands back the slot at once: a callback that fills the submission queue lets the
+// kernel post more, and the walk must not hold the queue full.
+bool UringBackend::next_completion(io_uring_cqe& cqe) {
+    io_uring_cqe* head = nullptr;
+    if (io_uring_cq_ready(&ring_) == 0 || io_uring_peek_cqe(&ring_, &head) != 0) {
+        return false;
+    }
+    cqe = *head;
+    io_uring_cqe_seen(&ring_, head);
+    return true;
 }
 
 Error explain_ring_failure(int number) {
@@ -98,11 +131,15 @@ Result<void> UringBackend::open(UringNotes* notes) {
         {common, "io_uring COOP_TASKRUN (Linux 5.19) is missing; completions interrupt the thread"},
     };
     int last = 0;
+    const bool wanted[] = {options_.use_defer_taskrun && options_.use_coop_taskrun,
+                           options_.use_coop_taskrun, true};
     for (const Step& step : steps) {
         io_uring_params params{};
         params.flags = step.flags;
         params.cq_entries = options_.completions;
-        last = io_uring_queue_init_params(options_.entries, &ring_, &params);
+        last = wanted[&step - steps]
+                   ? io_uring_queue_init_params(options_.entries, &ring_, &params)
+                   : -EINVAL;
         if (step.missing != nullptr && notes != nullptr) {
             notes->lines.emplace_back(step.missing);
         }
@@ -119,10 +156,31 @@ Result<void> UringBackend::open(UringNotes* notes) {
     }
     open_ = true;
     io_uring_ring_dontfork(&ring_);
+    if ((ring_.features & IORING_FEAT_EXT_ARG) == 0) {
+        return fail(ErrorKind::unsupported,
+                    "io_uring waits with a timeout (Linux 5.11) are missing; use 5.19 or newer");
+    }
+    // Multishot accept arrived together with COOP_TASKRUN and cannot be probed by itself.
+    multishot_accept_ = options_.use_multishot_accept && taskrun_flag_;
+    if (!multishot_accept_ && notes != nullptr) {
+        notes->lines.emplace_back("io_uring multishot accept (Linux 5.19) is missing; each "
+                                  "connection is accepted by a request of its own instead");
+    }
     return register_buffers(notes);
 }
 
+void note_missing_buffer_rings(UringNotes* notes) {
+    if (notes != nullptr) {
+        notes->lines.emplace_back("io_uring buffer rings (Linux 5.19) are missing; each receive "
+                                  "uses heap memory of its own instead");
+    }
+}
+
 Result<void> UringBackend::register_buffers(UringNotes* notes) {
+    if (!options_.use_buffer_rings) {
+        note_missing_buffer_rings(notes);
+        return {};
+    }
     buffer_ring_bytes_ = options_.buffers * sizeof(io_uring_buf);
     std::size_t memory_bytes = std::size_t{options_.buffers} * options_.buffer_bytes;
     void* ring = ::mmap(nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE,
@@ -141,16 +199,14 @@ Result<void> UringBackend::register_buffers(UringNotes* notes) {
     if (int rc = io_uring_register_buf_ring(&ring_, &registration, 0); rc < 0) {
         ::munmap(buffer_ring_, buffer_ring_bytes_);
         buffer_ring_ = nullptr;
-        if (notes != nullptr) {
-            notes->lines.emplace_back("io_uring buffer rings (Linux 5.19) are missing; each "
-                                      "receive uses heap memory of its own instead");
-        }
+        note_missing_buffer_rings(notes);
         return {};
     }
     io_uring_buf_ring_init(buffer_ring_);
     for (unsigned id = 0; id < options_.buffers; ++id) {
-        io_uring_buf_ring_add(buffer_ring_, buffer_memory_ + std::size_t{id} * options_.buffer_bytes,
-                              options_.buffer_bytes, static_cast<unsigned short>(id),
+        auto* memory = buffer_memory_ + std::size_t{id} * options_.buffer_bytes;
+        io_uring_buf_ring_add(buffer_ring_, memory, options_.buffer_bytes,
+                              static_cast<unsigned short>(id),
                               io_uring_buf_ring_mask(options_.buffers), static_cast<int>(id));
     }
     io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(options_.buffers));
@@ -159,13 +215,25 @@ Result<void> UringBackend::register_buffers(UringNotes* notes) {
 
 io_uring_sqe* UringBackend::next_sqe() {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    while (sqe == nullptr) {  // queue full: hand over what is there
-        ++stats_.enters;
-        io_uring_submit(&ring_);
+    int result = 0;
+    for (unsigned tries = 0; sqe == nullptr && tries < submit_tries_max; ++tries) {
+        ++stats_.enters;  // queue full: hand over what is there
+        result = io_uring_submit(&ring_);
         sqe = io_uring_get_sqe(&ring_);
+    }
+    if (sqe == nullptr) {
+        std::fprintf(stderr, "orlop: io_uring takes no submissions (errno %d); memory exhausted?\n",
+                     -result);
+        std::abort();
     }
     ++stats_.submissions;
     return sqe;
+}
+
+void UringBackend::take_heap_buffer(Operation& operation) {
+    operation.buffer = ::operator new(options_.buffer_bytes);
+    operation.length = options_.buffer_bytes;
+    ++stats_.buffer_misses;
 }
 
 void UringBackend::prepare_receive(io_uring_sqe* sqe, Operation& operation) {
@@ -179,20 +247,28 @@ void UringBackend::prepare_receive(io_uring_sqe* sqe, Operation& operation) {
         return;
     }
     if (operation.buffer == nullptr) {
-        operation.buffer = std::malloc(options_.buffer_bytes);
-        operation.length = options_.buffer_bytes;
-        ++stats_.buffer_misses;
+        take_heap_buffer(operation);
     }
     io_uring_prep_recv(sqe, operation.fd, operation.buffer, operation.length, 0);
+}
+
+void UringBackend::queue_accept(io_uring_sqe* sqe, Operation& operation) {
+    constexpr int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+    if (multishot_accept_) {
+        io_uring_prep_multishot_accept(sqe, operation.fd, nullptr, nullptr, flags);
+    } else {
+        io_uring_prep_accept(sqe, operation.fd, nullptr, nullptr, flags);
+    }
 }
 
 void UringBackend::start(Operation& operation) {
     assert(!operation.in_flight);
     io_uring_sqe* sqe = next_sqe();
+    operation.more = false;
+    operation.cancel_requested = false;
     switch (operation.code) {
     case OpCode::accept:
-        io_uring_prep_multishot_accept(sqe, operation.fd, nullptr, nullptr,
-                                       SOCK_CLOEXEC | SOCK_NONBLOCK);
+        queue_accept(sqe, operation);
         break;
     case OpCode::receive:
         operation.buffer = nullptr;
@@ -233,6 +309,7 @@ void UringBackend::cancel(Operation& operation) {
     if (!operation.in_flight) {
         return;
     }
+    operation.cancel_requested = true;
     io_uring_sqe* sqe = next_sqe();
     io_uring_prep_cancel(sqe, &operation, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -241,11 +318,12 @@ void UringBackend::cancel(Operation& operation) {
 
 void UringBackend::release_buffer(const LentBuffer& buffer) {
     if (buffer.id == heap_buffer_id) {
-        std::free(buffer.data);
+        ::operator delete(buffer.data);
         return;
     }
-    io_uring_buf_ring_add(buffer_ring_, buffer_memory_ + std::size_t{buffer.id} * options_.buffer_bytes,
-                          options_.buffer_bytes, static_cast<unsigned short>(buffer.id),
+    auto* memory = buffer_memory_ + std::size_t{buffer.id} * options_.buffer_bytes;
+    io_uring_buf_ring_add(buffer_ring_, memory, options_.buffer_bytes,
+                          static_cast<unsigned short>(buffer.id),
                           io_uring_buf_ring_mask(options_.buffers), 0);
     io_uring_buf_ring_advance(buffer_ring_, 1);
 }
@@ -277,7 +355,7 @@ void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
                     heap_buffer_id};
     operation.buffer = nullptr;
     if (operation.result <= 0) {
-        std::free(lent.data);
+        ::operator delete(lent.data);
         return;
     }
     lent.size = static_cast<std::uint32_t>(operation.result);
@@ -286,15 +364,31 @@ void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
 
 // All lent buffers are out: this receive takes heap memory rather than wait for a slow neighbour.
 bool UringBackend::retry_without_pool(Operation& operation) {
-    if (operation.code != OpCode::receive || operation.result != -ENOBUFS) {
+    if (operation.code != OpCode::receive || operation.result != -ENOBUFS ||
+        operation.buffer != nullptr) {
         return false;
     }
-    operation.buffer = std::malloc(options_.buffer_bytes);
-    operation.length = options_.buffer_bytes;
-    ++stats_.buffer_misses;
+    if (operation.cancel_requested) {  // the cancel has passed and would miss the second receive
+        operation.result = -ECANCELED;
+        return false;
+    }
+    take_heap_buffer(operation);
     io_uring_sqe* sqe = next_sqe();
     prepare_receive(sqe, operation);
     operation.in_flight = true;
+    io_uring_sqe_set_data(sqe, &operation);
+    return true;
+}
+
+// Without multishot: the next accept goes out before the owner hears of this one, so that to the
+// owner the operation never ended.
+bool UringBackend::accept_again(Operation& operation) {
+    if (operation.code != OpCode::accept || multishot_accept_ || operation.result < 0 ||
+        operation.cancel_requested) {
+        return false;
+    }
+    io_uring_sqe* sqe = next_sqe();
+    queue_accept(sqe, operation);
     io_uring_sqe_set_data(sqe, &operation);
     return true;
 }
@@ -308,6 +402,9 @@ void UringBackend::complete(const io_uring_cqe& cqe) {
     operation->result = cqe.res;
     operation->more = (cqe.flags & IORING_CQE_F_MORE) != 0;
     operation->in_flight = operation->more;
+    if (accept_again(*operation)) {
+        operation->more = operation->in_flight = true;
+    }
     if (retry_without_pool(*operation)) {
         return;
     }
@@ -339,14 +436,11 @@ void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
         ++stats_.enters;
         io_uring_submit_and_wait_timeout(&ring_, &first, 1, timeout_pointer, nullptr);
     }
-    unsigned head;
-    unsigned seen = 0;
-    io_uring_cqe* cqe;
-    io_uring_for_each_cqe(&ring_, head, cqe) {
-        ++seen;
-        complete(*cqe);
+    // Only what is there now: completions that callbacks cause wait for the next poll.
+    io_uring_cqe cqe;
+    for (unsigned left = io_uring_cq_ready(&ring_); left > 0 && next_completion(cqe); --left) {
+        complete(cqe);
     }
-    io_uring_cq_advance(&ring_, seen);
 }
 
 SocketAddress UringBackend::local_address(int fd) {
