@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "daemon/base/limits.h"
+#include "mtls/lean_provider.h"
 #include "mtls/openssl.h"
 #include "mtls/session_hooks.h"
 
@@ -170,8 +171,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(ContextOptions options) {
     ERR_clear_error();
     auto parts = std::make_unique<ContextParts>(
         ContextParts{std::move(options), std::move(*alpn), nullptr, nullptr, {}});
-    parts->client.reset(SSL_CTX_new(TLS_client_method()));
-    parts->server.reset(SSL_CTX_new(TLS_server_method()));
+    parts->client.reset(SSL_CTX_new_ex(lean_library(), nullptr, TLS_client_method()));
+    parts->server.reset(SSL_CTX_new_ex(lean_library(), nullptr, TLS_server_method()));
     if (parts->client == nullptr || parts->server == nullptr || !configure(*parts)) {
         return openssl_failure(parts->options.svid, "OpenSSL refused a setting");
     }

@@ -1,10 +1,13 @@
 #include "mtls/session.h"
 
 #include <fmt/core.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "daemon/base/limits.h"
 #include "tests/unit/mtls/fixture.h"
@@ -451,6 +454,63 @@ TEST_F(Sessions, keep_a_bounded_number_of_tickets) {
         connect(cart, price, fmt::format("10.0.{}.{}:15008", at / 256, at % 256));
     }
     EXPECT_EQ(cart->client_sessions(), limits::tls_client_sessions_max);
+}
+
+TEST_F(Sessions, work_on_several_threads_each_with_its_own_context_of_one_svid) {
+    auto cart = ca_.issue(identity("cart"), hour, now).value();
+    auto price = ca_.issue(identity("price"), hour, now).value();
+    std::vector<std::thread> cores;
+    for (int core = 0; core < 4; ++core) {
+        cores.emplace_back([&] {
+            auto from = context_of(cart, bundle_);
+            auto to = context_of(price, bundle_);
+            for (int round = 0; round < 5; ++round) {
+                EXPECT_EQ(connect(from, to), round != 0);
+            }
+        });
+    }
+    for (auto& core : cores) {
+        core.join();
+    }
+}
+
+// Peers of other meshes: Istio's own CA issues RSA-2048, others Ed25519 or P-384.
+TEST_F(Sessions, accept_peers_with_other_kinds_of_keys) {
+    struct Case {
+        const char* name;
+        EVP_PKEY* key;
+        const EVP_MD* digest;
+    };
+    const std::vector<Case> cases{{"RSA-2048", EVP_RSA_gen(2048), EVP_sha256()},
+                                  {"P-384", EVP_EC_gen("P-384"), EVP_sha256()},
+                                  {"Ed25519", EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
+                                   nullptr}};
+    for (const auto& each : cases) {
+        Issuer root{Owned<evp_pkey_st>(each.key), nullptr};
+        root.certificate = make_root(*root.key, "mesh", {now - hour, now + hour}).value();
+        auto bundle = TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}});
+        Owned<x509_st> leaf = make_leaf({"spiffe://cluster.local/ns/shop/sa/cart", each.key,
+                                         {now - hour, now + hour}},
+                                        *root.certificate, *root.key).value();
+        auto svid = Svid::from_pem(certificate_pem(*leaf), private_key_pem(*each.key)).value();
+        auto client = client_of(context_of(svid, bundle.value()));
+        auto server = server_of(context_of(svid, bundle.value()));
+        auto result = outcome(client, server);
+        EXPECT_EQ(result.client + result.server, "okok")
+            << each.name << (server.error() ? server.error()->context : "")
+            << (client.error() ? client.error()->context : "");
+    }
+}
+
+TEST_F(Sessions, refuse_a_key_that_is_too_weak) {
+    Issuer root{Owned<evp_pkey_st>(EVP_RSA_gen(1024)), nullptr};
+    root.certificate = make_root(*root.key, "mesh", {now - hour, now + hour}).value();
+    auto bundle =
+        TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}}).value();
+    auto good_key = generate_key().value();
+    auto leaf = make_leaf({"spiffe://cluster.local/ns/shop/sa/cart", good_key.get(),
+                           {now - hour, now + hour}}, *root.certificate, *root.key).value();
+    EXPECT_EQ(reason(verify({leaf.get()}, *bundle)), "untrusted_chain");
 }
 
 TEST_F(Sessions, know_when_their_context_is_out_of_date) {
