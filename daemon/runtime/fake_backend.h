@@ -46,7 +46,7 @@ struct FakeFaults {
 
 struct FakeOptions {
     std::uint64_t seed = 1;
-    FakeFaults faults;
+    FakeFaults faults = {};
     Duration latency_max = std::chrono::milliseconds(2);           // of bytes, one way
     Duration completion_delay_max = std::chrono::microseconds(100);  // result to completion
     double short_read = 0.3;  // of a receive that could have had more
