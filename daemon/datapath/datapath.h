@@ -21,9 +21,10 @@
 //     every 500 ms: (*datapath)->beat();
 //
 // What an accepted socket says: getsockname is the original destination, getpeername the caller;
-// IPv4 appears v4-mapped on a dual-stack listener. A connection accepted on `outbound`, `inbound`
-// or `hbone` whose local address is loopback was made inside the pod to the listener's own port:
-// close it, it is no traffic.
+// IPv4 appears v4-mapped on a dual-stack listener. Listeners are bound to the wildcard and an
+// ephemeral port that someone may find. So close an accepted connection whose local address is
+// loopback or the pod's own if it came by `outbound`, or if its local port is the listener's own
+// (getsockname of the listener): it was not steered. `local` serves loopback:15020 and :15021.
 #pragma once
 
 #include <cstdint>

@@ -43,9 +43,9 @@ Result<UniqueFd> open_netns(const std::string& path) {
     return netns;
 }
 
-// Runs inside the pod's namespace. Bound to a loopback address and an ephemeral port: sk_lookup
-// assigns it whatever it is bound to, it cannot be reached from outside without being steered, it
-// takes no port from the app, and a successor never meets EADDRINUSE.
+// Runs inside the pod's namespace. Bound to an ephemeral port: sk_lookup assigns the listener
+// whatever it is bound to, it takes no port the app might want, and a successor never meets
+// EADDRINUSE. The address must be the wildcard: binding to ::1 makes a socket IPv6-only for good.
 Result<UniqueFd> make_listener(int family) {
     UniqueFd made(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
     if (!made.valid()) {
@@ -60,8 +60,7 @@ Result<UniqueFd> make_listener(int family) {
     if (family == AF_INET6) {
         ::setsockopt(made.get(), IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
         failed = ::setsockopt(made.get(), IPPROTO_IPV6, ipv6_transparent, &one, sizeof(one));
-        IpAddress loopback = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-        length = SocketAddress{loopback, 0}.to_sockaddr(storage);
+        length = SocketAddress{}.to_sockaddr(storage);
     } else {
         failed = ::setsockopt(made.get(), IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one));
         length = SocketAddress{IpAddress::v4(INADDR_LOOPBACK), 0}.to_sockaddr(storage);
@@ -70,7 +69,7 @@ Result<UniqueFd> make_listener(int family) {
         return fail_errno(errno, "IP_TRANSPARENT on a pod's listener (CAP_NET_ADMIN missing?)");
     }
     if (::bind(made.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
-        return fail_errno(errno, "bind a pod's listener to loopback (is lo up in the pod?)");
+        return fail_errno(errno, "bind a pod's listener (no ephemeral port left, or lo down in the pod?)");
     }
     if (::listen(made.get(), listen_backlog) != 0) {
         return fail_errno(errno, "listen in a pod's namespace");

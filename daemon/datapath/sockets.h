@@ -44,7 +44,7 @@ struct UpstreamSocket {
     // Set for a delivery to the app that shall see this caller's address (same family as
     // `destination`, else refused). The port seen is another one. Needs PodSpec::source to be
     // SourceAddress::caller. Unset: ordinary socket, the peer sees the pod's address.
-    std::optional<IpAddress> deliver_from;
+    std::optional<IpAddress> deliver_from = std::nullopt;
 };
 
 // A TCP socket in the pod's namespace: O_NONBLOCK, CLOEXEC, TCP_NODELAY, exempt from capture.
