@@ -142,6 +142,9 @@ std::string render_node(const std::string& name, const std::vector<std::string>&
 std::string render_pod(const PodView& view, const PodTemplate& pod) {
     std::string meta = render_meta(view.meta, view.created);
     meta += fmt::format("  uid: {}\n", quote(view.uid));
+    if (!view.deleted.empty()) {
+        meta += fmt::format("  deletionTimestamp: {}\n", quote(view.deleted));
+    }
     if (!view.owner_kind.empty()) {
         meta += fmt::format(
             "  ownerReferences:\n  - apiVersion: {}\n    kind: {}\n    name: {}\n    uid: {}\n"

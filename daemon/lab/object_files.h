@@ -21,6 +21,7 @@ struct PodView {
     std::string node;
     std::string phase;
     std::string created;  // RFC 3339
+    std::string deleted;  // RFC 3339; empty while it is wanted
     std::vector<std::string> ips;
     std::string host_ip;
     enum class Ready : unsigned char { no, yes } ready = Ready::no;
