@@ -1,0 +1,128 @@
+"""What is measured beside orlopd: direct traffic, floors, one hop, sidecar pairs.
+
+Each contender runs in one layout ("same": caller and server on node a, "two": server on node b) and
+keeps its own ports, so all of them stay up and repetitions can be shuffled. To add an opponent: put
+its two configurations under bench/opponents and a line in PAIRS.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topology import RUN, BenchError, pod_ip
+
+APP_PORT = 8080
+ECHO_PORT = 8081
+CONFIGS = Path(__file__).resolve().parent.parent / "opponents"
+
+COMMANDS = {
+    "haproxy": lambda config: ["haproxy", "-db", "-q", "-f", config],
+    "nginx": lambda config: ["nginx", "-p", RUN, "-c", config],
+    "nghttpx": lambda config: ["nghttpx", f"--conf={config}", "--errorlog-file=/dev/stderr",
+                               "--log-level=ERROR"],
+}
+# name -> (program, stem of its configuration files)
+PAIRS = {
+    "pair-plain-haproxy": ("haproxy", "pair-plain"),
+    "pair-mtls-h1-haproxy": ("haproxy", "pair-mtls-h1"),
+    "pair-mtls-h2-haproxy": ("haproxy", "pair-mtls-h2"),
+    "pair-mtls-h1-nginx": ("nginx", "pair-mtls-h1"),
+    "pair-mtls-h2-nghttpx": ("nghttpx", "pair-mtls-h2"),
+}
+# Meshes with their own control plane: slots, filled when a binary is on the PATH.
+SLOTS = ("envoy", "ztunnel")
+
+
+@dataclass
+class Contender:
+    name: str
+    layout: str
+    address: str
+    port: int
+    client: str = "c"  # pod of the load generator
+    server: str = "s"
+    host: str = "server"
+    mesh: list = field(default_factory=list)  # Process
+    absent: str = ""  # why it cannot run
+    counter_file: str = ""
+
+    @property
+    def key(self):
+        return f"{self.name}/{self.layout}"
+
+    @property
+    def is_pair(self):
+        return self.name.startswith("pair-")
+
+
+def server_pod(layout):
+    return "s" if layout == "same" else "t"
+
+
+class Opponents:
+    def __init__(self, topology, certificates, bench_bin, mesh_core):
+        self.topology = topology
+        self.certificates = certificates
+        self.bench_bin = bench_bin
+        self.mesh_core = mesh_core
+        self.count = 0
+
+    def direct(self, layout):
+        server = server_pod(layout)
+        return Contender("direct", layout, pod_ip(server), APP_PORT, server=server)
+
+    def floor(self, layout):
+        contender = self._listening("floor-epoll", layout)
+        argv = [self.bench_bin / "bench-forwarder", "--address", "127.0.0.1", "--port",
+                contender.port, "--to", pod_ip(contender.server), "--to-port", APP_PORT]
+        self._start(contender, "forwarder", contender.client, argv, contender.port)
+        return contender
+
+    def hop(self, layout):
+        contender = self._listening("hop-haproxy", layout)
+        self._start_side(contender, "haproxy", "hop.cfg", contender.client, contender.port)
+        return contender
+
+    def pair(self, name, layout):
+        program, stem = PAIRS[name]
+        contender = self._listening(name, layout)
+        if shutil.which(program) is None:
+            contender.absent = f"no binary '{program}'"
+            return contender
+        suffix = ".cfg" if program == "haproxy" else ".conf"
+        self._start_side(contender, program, f"{stem}-server{suffix}", contender.server,
+                         contender.port + 1000)
+        self._start_side(contender, program, f"{stem}-client{suffix}", contender.client,
+                         contender.port)
+        return contender
+
+    @staticmethod
+    def slot(name, layout):
+        binary = shutil.which(name)
+        reason = f"no binary '{name}'" if binary is None else f"{binary}: no configuration here yet"
+        return Contender(name, layout, "", 0, absent=reason)
+
+    def _listening(self, name, layout):
+        self.count += 1
+        return Contender(name, layout, "127.0.0.1", 15100 + self.count, server=server_pod(layout))
+
+    def _start_side(self, contender, program, file, pod, port):
+        folder = RUN / f"{contender.name}-{contender.layout}"
+        folder.mkdir(exist_ok=True)
+        text = (CONFIGS / program / file).read_text()
+        values = {"CLIENT_PORT": contender.port, "MESH_PORT": contender.port + 1000,
+                  "APP_PORT": APP_PORT, "SERVER_IP": pod_ip(contender.server),
+                  "CERTS": self.certificates, "DIR": folder}
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        if "@" in text.replace("@ ", ""):
+            raise BenchError(f"{program}/{file}: a placeholder was not filled in")
+        config = folder / file
+        config.write_text(text)
+        self._start(contender, file, pod, COMMANDS[program](config), port)
+
+    def _start(self, contender, part, pod, argv, port):
+        process = self.topology.start(f"{contender.name}-{contender.layout}-{part}", pod, argv,
+                                      core=self.mesh_core)
+        contender.mesh.append(process)
+        self.topology.wait_listening(process, pod, port)

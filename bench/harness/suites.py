@@ -1,0 +1,262 @@
+"""What is run: contenders, loads, and in which order."""
+
+import random
+import subprocess
+import sys
+import time
+
+import measure
+import mesh as orlop
+from measure import Bench, Load, Noise
+from opponents import APP_PORT, ECHO_PORT, PAIRS, SLOTS, Opponents
+from topology import PODS, BenchError
+
+SATURATED = Load("saturated-64")
+SLOW = Load("1000/s", connections=16, rate=1000)
+FAST = Load("8000/s", connections=64, rate=8000)
+SINGLE = Load("one-connection-one-core", connections=1, pinning="one")
+CONNECT = Load("connection-per-request", connections=16, traffic="connect")
+BULK = Load("bulk-8MB", connections=4, path="/bytes/8388608", reply_bytes=8388608, check_content=1)
+BY_CONNECTIONS = [Load(f"saturated-{n}", connections=n) for n in (1, 16, 256)]
+
+PAIRS_QUICK = ("pair-mtls-h2-haproxy", "pair-mtls-h2-nghttpx")
+
+
+class Plan:
+    def __init__(self, contenders, loads, repetitions):
+        self.contenders, self.loads, self.repetitions = contenders, loads, repetitions
+
+
+class Session:
+    """One run: topology, certificates, backends, everything that is measured."""
+
+    def __init__(self, topology, certificates, root, bench):
+        self.topology = topology
+        self.bench = bench
+        self.opponents = Opponents(topology, certificates, bench.binaries, mesh_core=1)
+        self.binary = orlop.find_binary(root)
+        self.mesh = None
+        self.mesh_trouble = "no binary" if self.binary is None else ""
+        self.backends = {}
+
+    def start_backends(self):
+        for pod in ("s", "t", "os", "ot"):
+            self._start_backend(pod)
+
+    def _start_backend(self, pod):
+        cgroup = None
+        if self.mesh and pod.startswith("o"):
+            cgroup = self.mesh.pod_cgroup(pod, PODS[pod][0])
+        argv = [self.bench.binaries / "bench-backend", "--address", "0.0.0.0", "--port", APP_PORT,
+                "--echo-port", ECHO_PORT]
+        process = self.topology.start(f"backend-{pod}", pod, argv, core=0, cgroup=cgroup)
+        self.topology.wait_listening(process, pod, APP_PORT)
+        self.backends[pod] = process
+
+    def start_mesh(self):
+        if self.binary is None:
+            return
+        self.mesh = orlop.Mesh(self.topology, self.binary, 1,
+                               self.bench.binaries / "bench-alloc-count.so")
+        try:
+            self.mesh.prepare()
+            for node in ("a", "b"):
+                self.mesh.start(node)
+        except (BenchError, OSError) as error:
+            self.mesh_trouble = str(error)
+
+    def orlop(self, layout):
+        if self.mesh_trouble:
+            return orlop.absent(layout, self.mesh_trouble)
+        contender = self.mesh.contender(layout)
+        trouble = self._first_answer(contender)
+        return orlop.absent(layout, trouble) if trouble else contender
+
+    def _first_answer(self, contender, seconds=10):
+        """Enrolment and the first configuration take a moment: try until a request is answered."""
+        deadline, last = time.monotonic() + seconds, ""
+        probe = Bench(self.bench.binaries, self.bench.results, Noise.accepted, 0.2, 0.1, "probe")
+        while time.monotonic() < deadline:
+            result = measure.run_load(probe, contender, Load("probe", connections=1),
+                                      self.backends[contender.server])
+            if "error" not in result and result.get("cpu_mesh_us", 0) >= 0.5:
+                return ""
+            last = result.get("error", "traffic went around the daemon")
+            time.sleep(0.2)
+        return f"no good answer within {seconds} s: {last}"
+
+    def contenders(self, pairs, layouts):
+        made = []
+        for layout in layouts:
+            made.append(self.opponents.direct(layout))
+            if layout == "same":
+                made += [self.opponents.floor(layout), self.opponents.hop(layout)]
+            made += [self.opponents.pair(name, layout) for name in pairs]
+            made += [self.opponents.slot(name, layout) for name in SLOTS]
+            made.append(self.orlop(layout))
+        return made
+
+    def run_plan(self, plan):
+        voided = set()
+        for repetition in range(plan.repetitions):
+            order = [(c, load) for c in plan.contenders for load in plan.loads]
+            random.shuffle(order)
+            for contender, load in order:
+                if contender.absent and (repetition or load is not plan.loads[0]):
+                    continue
+                if (contender.key, load.name) in voided:
+                    continue
+                record = measure.measure(self.bench, contender, load,
+                                         self.backends[contender.server], repetition)
+                if "error" in record:
+                    voided.add((contender.key, load.name))
+                say(record)
+
+
+def say(record):
+    head = f"{record['contender']:22} {record['layout']:5} {record['load']['name']:24}"
+    if "error" in record:
+        print(f"{head} {record['error']}", flush=True)
+        return
+    note = f"  DROPPED: {record['dropped']}" if "dropped" in record else ""
+    print(f"{head} {record['rate']:9.0f}/s  p50 {record['p50_us']:7.0f}  p99"
+          f" {record['p99_us']:7.0f} us  mesh {record.get('cpu_mesh_us', 0):6.1f} us/req{note}",
+          flush=True)
+
+
+def one_request(session, pods_extra):
+    """What one same-node request costs in system calls and allocations; memory idle and per pod."""
+    record = {**session.bench.identity(), "contender": "orlop", "layout": "same",
+              "load": {"name": "one-request"}}
+    contender = session.orlop("same")
+    if contender.absent:
+        record["error"] = contender.absent
+        session.bench.append(record)
+        return record
+    backend = session.backends["os"]
+    record["syscalls"] = measure.syscalls_per_request(session.bench, contender, SATURATED, backend)
+    record.update(memory_per_pod(session, pods_extra))
+    record.update(allocations(session, backend))
+    session.bench.append(record)
+    return record
+
+
+def allocations(session, backend):
+    """In a run of its own, with the daemon restarted under the counter."""
+    mesh = session.mesh
+    try:
+        mesh.stop("a")
+        mesh.start("a", counting=True)
+        contender = session.orlop("same")
+        if contender.absent:
+            return {"allocations_error": contender.absent}
+        result = measure.run_load(session.bench, contender, SATURATED, backend,
+                                  extra=["--counter-file", str(mesh.counter_file)], seconds=2)
+        if "error" in result:
+            return {"allocations_error": result["error"]}
+        return {"allocations_per_request": result["counted_per_reply"]}
+    finally:
+        mesh.stop("a")
+        mesh.start("a")
+
+
+def memory_per_pod(session, count):
+    """PSS of a fresh daemon on node a, then with `count` more idle pods enrolled."""
+    mesh, topology = session.mesh, session.topology
+    mesh.stop("a")
+    daemon = mesh.start("a")
+    session.orlop("same")  # enrolled and answering
+    before = measure.memory_kb(daemon.pid)
+    available = measure.mem_available_kb()
+    added = [f"x{i}" for i in range(count)]
+    for i, pod in enumerate(added):
+        topology.add_pod(pod, "a", 30 + i)
+    available_pods = measure.mem_available_kb()
+    for i, pod in enumerate(added):
+        mesh.add_pod(pod, "a", f"10.71.1.{30 + i}")
+    enrolled = wait_enrolled(topology, added)
+    after = measure.memory_kb(daemon.pid)
+    found = {"idle_rss_kb": before["rss_kb"], "idle_pss_kb": before["pss_kb"],
+             "pods_enrolled": enrolled, "pods_wanted": count,
+             "kernel_and_daemon_kb_for_pods": available_pods - measure.mem_available_kb(),
+             "empty_pods_kb": available - available_pods}
+    if enrolled == count:
+        found["rss_kb_per_pod"] = (after["rss_kb"] - before["rss_kb"]) / count
+        found["pss_kb_per_pod"] = (after["pss_kb"] - before["pss_kb"]) / count
+    for pod in added:
+        mesh.remove_pod(pod, "a")
+    return found
+
+
+def wait_enrolled(topology, pods, seconds=20):
+    """A pod is enrolled when something listens for it in its namespace."""
+    deadline = time.monotonic() + seconds
+    waiting = set(pods)
+    while waiting and time.monotonic() < deadline:
+        for pod in list(waiting):
+            if listeners(pod):
+                waiting.discard(pod)
+        time.sleep(0.1)
+    return len(pods) - len(waiting)
+
+
+def listeners(pod):
+    done = subprocess.run(["ip", "netns", "exec", f"orlop-bench-{pod}", "ss", "-Hltn"],
+                          capture_output=True, text=True, check=False)
+    return len(done.stdout.strip().split("\n")) if done.stdout.strip() else 0
+
+
+def smoke(session):
+    """Does the harness work: every contender answers rightly once."""
+    session.run_plan(Plan(session.contenders(PAIRS, ("same", "two")),
+                          [Load("smoke", connections=8)], 1))
+
+
+def quick(session):
+    contenders = session.contenders(PAIRS_QUICK, ("same", "two"))
+    session.run_plan(Plan(contenders, [SATURATED, SLOW], 3))
+    show_one_request(one_request(session, 20))
+
+
+def full(session):
+    contenders = session.contenders(PAIRS, ("same", "two"))
+    session.run_plan(Plan(contenders, [SATURATED, SLOW, FAST, SINGLE], 5))
+    session.run_plan(Plan(contenders, [CONNECT, BULK, *BY_CONNECTIONS], 2))
+    show_one_request(one_request(session, 100))
+
+
+def show_one_request(record):
+    if "error" in record:
+        print(f"one same-node request through orlopd: {record['error']}")
+        return
+    calls = record["syscalls"]
+    print("one same-node HTTP/1.1 keep-alive request through orlopd:")
+    if "error" in calls:
+        print(f"  system calls: {calls['error']}")
+    else:
+        names = ", ".join(f"{k} {v:.3f}" for k, v in calls["by_name"].items())
+        print(f"  system calls {calls['per_request']:.3f} ({names})")
+    if "allocations_per_request" in record:
+        print(f"  heap allocations {record['allocations_per_request']:.4f}")
+    else:
+        print(f"  heap allocations: {record.get('allocations_error')}")
+    print(f"  idle: RSS {record['idle_rss_kb'] / 1024:.1f} MB,"
+          f" PSS {record['idle_pss_kb'] / 1024:.1f} MB")
+    if "pss_kb_per_pod" in record:
+        print(f"  per enrolled idle pod: PSS {record['pss_kb_per_pod']:.1f} KB"
+              f" ({record['pods_enrolled']} pods)")
+    else:
+        print(f"  only {record['pods_enrolled']} of {record['pods_wanted']} pods were enrolled")
+
+
+def unfinished(session):
+    sys.exit("bench: this suite is not written yet; see bench/README.md")
+
+
+SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
+    "smoke": (smoke, 0.5, 0.2, Noise.accepted),
+    "quick": (quick, 1.5, 0.4, Noise.strict),
+    "full": (full, 4.0, 1.0, Noise.strict),
+    "scale": (unfinished, 4.0, 1.0, Noise.strict),
+    "soak": (unfinished, 4.0, 1.0, Noise.strict),
+}
