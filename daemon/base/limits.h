@@ -58,6 +58,7 @@ inline constexpr std::size_t core_messages_max = 65'536;
 inline constexpr std::int64_t upstream_idle_ms = 300'000;
 inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
 inline constexpr std::int64_t protocol_look_ms = 50;
+inline constexpr std::int64_t http_head_ms_max = 60'000;
 inline constexpr std::int64_t connect_timeout_default_ms = 10'000;
 inline constexpr std::int64_t drain_deadline_ms = 25'000;
 
@@ -75,6 +76,7 @@ inline constexpr std::size_t yaml_open_brackets_max = 4096;  // more than any ho
 inline constexpr std::size_t yaml_files_max = 100'000;
 inline constexpr std::size_t regex_bytes_max = 1024;
 inline constexpr std::size_t findings_per_object_max = 64;
+inline constexpr std::size_t compile_findings_max = 10'000;
 
 // Telemetry.
 inline constexpr std::size_t log_queue_records_max = 65'536;

@@ -114,6 +114,11 @@ protected:
     void appended(std::size_t size);
     void end_input(std::optional<Error> error);
     void sent(int result);
+    void nudge_watcher() {
+        if (watcher_ != nullptr) {
+            watcher_(watcher_context_);
+        }
+    }
     void fail_stream(Error error);
     void resume_waiters();
     std::span<iovec> pieces() { return {pieces_.data(), piece_count_}; }

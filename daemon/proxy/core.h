@@ -30,6 +30,7 @@
 namespace orlop::proxy {
 
 class DestinationState;
+class Tunnel;
 class TunnelClients;
 class ExchangePool;
 
@@ -51,8 +52,9 @@ struct LocalPod {
     std::unique_ptr<net::Listener> inbound;
     std::unique_ptr<net::Listener> hbone;
     LiveStreams live;  // captured connections, for forced ends and for counting
-    std::unordered_map<std::uint64_t, std::unique_ptr<DestinationState>> destinations;
+    std::unordered_map<std::uint64_t, std::shared_ptr<DestinationState>> destinations;
     std::unique_ptr<TunnelClients> tunnels;
+    std::vector<std::weak_ptr<Tunnel>> accepted;  // HBONE connections of peers, for GOAWAY
 };
 using LocalPodPtr = std::shared_ptr<LocalPod>;
 
@@ -79,6 +81,8 @@ public:
     // Stop accepting, let exchanges end, then `done` runs on this loop. force() cuts what is left.
     void drain(std::function<void()> done);
     void force();
+    // Ends everything now; `done` runs when nothing of this core is left but the loop.
+    void shut_down(std::function<void()> done);
 
     // --- for the request path ---
     runtime::Loop& loop() { return loop_; }
@@ -102,6 +106,7 @@ private:
                                             net::Closing closing);
     static runtime::Task<void> stop_listeners(ProxyCore* core, LocalPodPtr pod);
     static runtime::Task<void> run_drain(ProxyCore* core, std::function<void()> done);
+    static runtime::Task<void> run_shut_down(ProxyCore* core, std::function<void()> done);
 
     runtime::Loop& loop_;
     net::SocketSource& sockets_;
@@ -115,6 +120,7 @@ private:
     std::unique_ptr<ExchangePool> exchanges_;
     runtime::DrainTrigger drain_;
     runtime::Scope scope_;
+    runtime::Scope exit_scope_;
 };
 
 }  // namespace orlop::proxy

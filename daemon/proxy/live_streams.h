@@ -17,10 +17,13 @@ public:
     LiveStream(const LiveStream&) = delete;
     LiveStream& operator=(const LiveStream&) = delete;
     ~LiveStream();
+    // Between two requests: a drain may end the connection here without hurting anyone.
+    void between_requests(net::Stream* idle) { idle_ = idle; }
 
 private:
     friend class LiveStreams;
     LiveStreams& list_;
+    net::Stream* idle_ = nullptr;
     net::Stream& stream_;
     LiveStream* next_ = nullptr;
     LiveStream* previous_ = nullptr;
@@ -29,6 +32,13 @@ private:
 class LiveStreams {
 public:
     std::size_t size() const { return size_; }
+    void interrupt_idle() {
+        for (LiveStream* one = head_; one != nullptr; one = one->next_) {
+            if (one->idle_ != nullptr) {
+                one->idle_->interrupt_reader();
+            }
+        }
+    }
     void abort_all(const Error& error) {
         for (LiveStream* one = head_; one != nullptr; one = one->next_) {
             one->stream_.abort(error);

@@ -5,6 +5,8 @@
 namespace orlop::proxy {
 namespace {
 
+constexpr std::size_t write_bytes = 3 * limits::tls_record_bytes_max;
+
 std::span<const std::uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
@@ -17,9 +19,11 @@ TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
     : Stream(tunnel->loop()), tunnel_(std::move(tunnel)), id_(id), answered_(loop()) {
     limit_input(2 * limits::h2_stream_window_bytes);
     tunnel_->session_->attach(id_, this);
+    tunnel_->streams_.push_back(this);
 }
 
 TunnelStream::~TunnelStream() {
+    std::erase(tunnel_->streams_, this);
     tunnel_->detach(*this);
 }
 
@@ -117,7 +121,8 @@ void TunnelStream::shutdown_write() {
 
 runtime::Task<void> TunnelStream::close(net::Closing closing) {
     watch_end(nullptr, nullptr);
-    if (closing == net::Closing::orderly && ended() && !failure()) {
+    if (closing == net::Closing::orderly && !failure()) {
+        // The peer ends its side when it has seen ours; until then its bytes are dropped.
         shutdown_write();
         tunnel_->detach(*this);
     }
@@ -180,17 +185,18 @@ void Tunnel::flush_soon() {
 runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
     // One turn later: what other coroutines of this turn have to say joins the same records.
     co_await runtime::Yield(self->loop());
+    self->out_.resize(write_bytes);
     while (!self->transport_->failure()) {
-        auto output = self->session_->output();
-        if (output.empty()) {
+        // A copy: frames that arrive during the write may move the session's own buffer.
+        std::size_t size = self->session_->take_output(self->out_);
+        if (size == 0) {
             break;
         }
         auto written = co_await self->transport_->write(
-            std::string_view(reinterpret_cast<const char*>(output.data()), output.size()));
+            std::string_view(reinterpret_cast<const char*>(self->out_.data()), size));
         if (!written) {
             break;
         }
-        self->session_->drop_output(output.size());
     }
     self->writing_ = false;
 }
@@ -280,6 +286,14 @@ void Tunnel::on_closed(h2::StreamId id) {
 void Tunnel::on_reset(h2::StreamId id, h2::ErrorCode code) {
     if (TunnelStream* stream = stream_of(id)) {
         stream->peer_reset(code);
+    }
+}
+
+// No new streams: warm connections that idle in a pool over this tunnel are of no more use.
+void Tunnel::on_goaway(h2::StreamId last, h2::ErrorCode code) {
+    auto streams = streams_;
+    for (TunnelStream* stream : streams) {
+        stream->nudge_watcher();
     }
 }
 

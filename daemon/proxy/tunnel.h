@@ -103,11 +103,14 @@ private:
     void on_closed(h2::StreamId id) override;
     void on_reset(h2::StreamId id, h2::ErrorCode code) override;
     void on_writable(h2::StreamId id) override;
+    void on_goaway(h2::StreamId last, h2::ErrorCode code) override;
 
     std::unique_ptr<net::TlsStream> transport_;
     std::unique_ptr<h2::Session> session_;
     Accept accept_;
     runtime::Scope writers_;
+    std::vector<std::uint8_t> out_;
+    std::vector<TunnelStream*> streams_;
     bool writing_ = false;
     bool feeding_ = false;
     bool dead_ = false;

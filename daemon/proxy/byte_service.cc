@@ -1,0 +1,114 @@
+// Connections that are not HTTP to us: plain TCP, the applications' own TLS, server-first
+// protocols. One endpoint is chosen, then bytes pass both ways.
+#include "daemon/base/log.h"
+#include "daemon/proxy/conversation.h"
+#include "daemon/proxy/finish.h"
+#include "daemon/proxy/labels.h"
+#include "daemon/proxy/relay.h"
+#include "daemon/proxy/upstream_pool.h"
+
+namespace orlop::proxy {
+namespace {
+
+using telemetry::ResponseFlag;
+
+struct ByteRoute {
+    PinnedPtr pinned;
+    WireRequest wire;
+    const model::Service* service = nullptr;
+    telemetry::RequestRecord record;
+};
+
+// Fills `route` and says whether bytes may flow.
+bool choose(Conversation& conversation, ByteRoute& route) {
+    ProxyCore& core = *conversation.core;
+    const model::Snapshot& snapshot = *route.pinned->snapshot;
+    const model::Workload& caller = *conversation.pod->workload;
+    auto target = snapshot.resolve_outbound(caller.ns, conversation.original);
+    route.service = target.service;
+    route.wire.core = &core;
+    route.wire.source = conversation.pod;
+    route.wire.caller = conversation.peer.ip;
+    route.wire.transparent_source = snapshot.mesh().transparent_source;
+    route.wire.timeout = std::chrono::milliseconds(limits::connect_timeout_default_ms);
+    const model::TrafficPolicy* policy = nullptr;
+    if (target.destination != nullptr) {
+        auto state = destination_state(core, *conversation.pod, *target.destination);
+        auto pick = state->pick(*target.destination, nullptr);
+        route.record.cluster = target.destination->cluster_name;
+        if (pick.index == decide::no_endpoint) {
+            route.record.flags.add(ResponseFlag::UH);
+            return false;
+        }
+        route.wire.endpoint = target.destination->endpoints[pick.index];
+        policy = &target.destination->policy;
+        route.wire.timeout = policy->pool.connect_timeout;
+    } else {
+        route.record.cluster = "PassthroughCluster";
+        route.wire.endpoint.address = conversation.original;
+        if (target.workload != nullptr) {
+            route.wire.endpoint.workload = snapshot.share_workload(target.workload->uid);
+        }
+    }
+    auto choice = decide::wire_for(&caller, route.wire.endpoint, policy, snapshot.mesh());
+    route.wire.wire = choice.wire;
+    if (choice.wire == decide::Wire::refused) {
+        route.record.flags.add(ResponseFlag::DENY);
+        route.record.transport_failure = decide::wire_reason_name(choice.reason);
+        return false;
+    }
+    return true;
+}
+
+void describe(const Conversation& conversation, ByteRoute& route) {
+    auto& record = route.record;
+    record.kind = telemetry::ExchangeKind::tcp;
+    record.started = conversation.core->loop().now();
+    record.started_wall = std::chrono::system_clock::now();
+    record.downstream_local = conversation.original;
+    record.downstream_remote = conversation.peer;
+    record.source_workload = conversation.pod->workload->workload_name;
+    record.source_namespace = conversation.pod->workload->ns;
+    record.generation = route.pinned->snapshot->generation();
+}
+
+}  // namespace
+
+runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
+    ProxyCore& core = *conversation.core;
+    LiveStream live(conversation.pod->live, *conversation.stream);
+    ByteRoute route;
+    route.pinned = core.pinned();
+    auto caller = conversation.pod->workload;
+    describe(conversation, route);
+    bool allowed = choose(conversation, route);
+    auto* series = traffic_series(
+        core.metrics(), {telemetry::Reporter::source, caller.get(),
+                         route.wire.endpoint.workload.get(), route.service,
+                         telemetry::RequestProtocol::tcp, telemetry::SecurityPolicy::unknown,
+                         route.pinned->snapshot->mesh().cluster_id});
+    series->tcp_opened();
+    auto closing = net::Closing::reset;
+    if (allowed) {
+        route.record.upstream_host = route.wire.endpoint.address;
+        route.record.path_taken = path_of(route.wire.wire);
+        core.metrics().count_path(route.record.path_taken);
+        auto upstream = co_await open_wire(route.wire);
+        if (!upstream) {
+            route.record.flags.add(ResponseFlag::UF);
+            route.record.transport_failure = route.record.keep(upstream.error().context);
+        } else {
+            auto outcome = co_await relay(*conversation.stream, **upstream);
+            route.record.bytes_received = outcome.to_second;
+            route.record.bytes_sent = outcome.to_first;
+            series->tcp_bytes(outcome.to_second, outcome.to_first);
+            closing = outcome.failure ? net::Closing::reset : net::Closing::orderly;
+            co_await (*upstream)->close(closing);
+        }
+    }
+    series->tcp_closed();
+    finish_record(core, *route.pinned, route.record);
+    co_return closing;
+}
+
+}  // namespace orlop::proxy

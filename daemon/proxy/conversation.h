@@ -1,0 +1,32 @@
+// Conversation: one captured connection of a pod, and what is known about its ends.
+#pragma once
+
+#include <memory>
+
+#include "daemon/base/ip.h"
+#include "daemon/net/tcp_stream.h"
+#include "daemon/proxy/core.h"
+
+namespace orlop::proxy {
+
+struct Conversation {
+    ProxyCore* core = nullptr;
+    LocalPodPtr pod;
+    std::unique_ptr<net::TcpStream> stream;
+    SocketAddress original;  // where the caller wanted to go
+    SocketAddress peer;      // who called
+};
+
+// The three kinds of captured connection (DESIGN §6); each owns the conversation to its end.
+runtime::Task<void> serve_outbound(Conversation conversation);
+runtime::Task<void> serve_inbound(Conversation conversation);
+runtime::Task<void> serve_hbone(Conversation conversation);
+
+// HTTP/1.1 requests of an outbound connection, until it ends. Returns when the stream may be
+// closed; `service_port` is the port by which virtual hosts are looked up.
+runtime::Task<net::Closing> serve_http(Conversation& conversation);
+
+// Bytes to one endpoint of `target`, or to the original destination.
+runtime::Task<net::Closing> serve_bytes(Conversation& conversation);
+
+}  // namespace orlop::proxy

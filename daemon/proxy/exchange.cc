@@ -1,0 +1,422 @@
+#include "daemon/proxy/exchange.h"
+
+#include <functional>
+
+#include "daemon/base/log.h"
+#include "daemon/codec/uri.h"
+#include "daemon/proxy/exchange_pool.h"
+#include "daemon/proxy/finish.h"
+#include "daemon/proxy/labels.h"
+
+namespace orlop::proxy {
+
+using telemetry::ResponseFlag;
+
+// --- the pool ---
+
+ExchangePool::ExchangePool(ProxyCore& core) : core_(core) {}
+ExchangePool::~ExchangePool() = default;
+
+std::unique_ptr<Exchange> ExchangePool::take() {
+    if (spare_.empty()) {
+        return std::make_unique<Exchange>(core_);
+    }
+    auto exchange = std::move(spare_.back());
+    spare_.pop_back();
+    return exchange;
+}
+
+void ExchangePool::give_back(std::unique_ptr<Exchange> exchange) {
+    constexpr std::size_t spare_max = 256;
+    if (spare_.size() < spare_max) {
+        exchange->reset();
+        spare_.push_back(std::move(exchange));
+    }
+}
+
+// --- life ---
+
+Exchange::Exchange(ProxyCore& core)
+    : core_(core), upload_done_(core.loop()), route_timer_(&Exchange::on_route_timeout, this),
+      per_try_timer_(&Exchange::on_per_try_timeout, this) {}
+
+Exchange::~Exchange() = default;
+
+void Exchange::reset() {
+    pinned_.reset();
+    caller_.reset();
+    scan_ = {};
+    path_ = {};
+    route_ = nullptr;
+    match_ = nullptr;
+    weighted_ = nullptr;
+    destination_ = nullptr;
+    service_ = nullptr;
+    state_.reset();
+    tried_.clear();
+    timeouts_ = {};
+    tries_ = 0;
+    connection_.reset();
+    pool_.reset();
+    try_record_ = nullptr;
+    route_deadline_.reset();
+    cut_ = Cut::none;
+    upload_done_.clear();
+    record_.reset();
+}
+
+h1::ParseResult Exchange::parse(std::string_view input) {
+    h1::RequestOptions options;
+    options.http10 =
+        core_.pinned()->snapshot->mesh().http10 ? h1::Http10::allow : h1::Http10::refuse;
+    return h1::parse_request_head(input, request_, scan_, options);
+}
+
+namespace {
+
+// Moves a view that points into `from` to the same place in `to`.
+struct Rebase {
+    const char* from;
+    const char* to;
+    std::size_t size;
+    void operator()(std::string_view& view) const {
+        std::less_equal<const char*> at_most;
+        if (view.data() != nullptr && at_most(from, view.data()) &&
+            at_most(view.data() + view.size(), from + size)) {
+            view = {to + (view.data() - from), view.size()};
+        }
+    }
+};
+
+}  // namespace
+
+void Exchange::adopt(net::Stream& downstream, std::size_t head_bytes) {
+    std::string_view bytes = downstream.input().substr(0, head_bytes);
+    head_.assign(bytes.begin(), bytes.end());
+    Rebase rebase{bytes.data(), head_.data(), bytes.size()};
+    for (std::size_t i = 0; i < request_.fields.count; ++i) {
+        rebase(request_.fields.items[i].name);
+        rebase(request_.fields.items[i].value);
+    }
+    for (std::string_view* view :
+         {&request_.method, &request_.target, &request_.path, &request_.query, &request_.scheme,
+          &request_.authority}) {
+        rebase(*view);
+    }
+    downstream.consume(head_bytes);
+}
+
+// --- phases ---
+
+namespace {
+
+struct Counted {
+    explicit Counted(std::uint32_t& number) : number_(number) { ++number_; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --number_; }
+    std::uint32_t& number_;
+};
+
+}  // namespace
+
+// The request counts as active at one endpoint at a time, until its response has ended.
+void Exchange::count_at(std::shared_ptr<Pool> pool) {
+    if (counted_ != nullptr) {
+        --counted_->active;
+    }
+    counted_ = std::move(pool);
+    if (counted_ != nullptr) {
+        ++counted_->active;
+    }
+}
+
+runtime::Task<Fate> Exchange::run(Conversation& conversation) {
+    begin(conversation);
+    std::optional<LocalAnswer> answer = route(conversation);
+    if (!answer && route_->fault) {
+        answer = co_await inject_fault();
+    }
+    auto keep = route_ != nullptr && route_->retries.attempts > 0 ? RequestBody::Keep::for_retry
+                                                                 : RequestBody::Keep::no;
+    body_.begin(request_, *conversation.stream, keep);
+    std::optional<Counted> active;
+    if (!answer) {
+        active.emplace(state_->budget.active);
+        answer = co_await run_tries(conversation);
+    }
+    Fate fate;
+    if (cut_ == Cut::downstream_gone) {
+        record_.flags.add(ResponseFlag::DC);
+        record_.details = "downstream_remote_disconnect";
+        fate = Fate::reset;
+    } else if (answer) {
+        fate = co_await answer_locally(conversation, *answer);
+    } else {
+        fate = co_await relay_response(conversation);
+    }
+    route_timer_.cancel();
+    count_at(nullptr);
+    conversation.stream->watch_end(nullptr, nullptr);
+    close_record(conversation);
+    co_return fate;
+}
+
+void Exchange::begin(Conversation& conversation) {
+    pinned_ = core_.pinned();
+    caller_ = conversation.pod->workload;
+    core_.metrics().add(telemetry::CoreCounter::requests);
+    record_.started = core_.loop().now();
+    record_.started_wall = std::chrono::system_clock::now();
+    record_.generation = pinned_->snapshot->generation();
+    record_.method = record_.keep(request_.method, 32);
+    record_.path = record_.keep(request_.target, telemetry::RequestRecord::path_bytes_max);
+    record_.protocol = request_.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+    record_.authority = record_.keep(request_.authority);
+    record_.user_agent = record_.keep(request_.fields.value(Known::user_agent));
+    record_.x_forwarded_for = record_.keep(request_.fields.value(Known::x_forwarded_for));
+    record_.downstream_local = conversation.original;
+    record_.downstream_remote = conversation.peer;
+    record_.source_workload = caller_->workload_name;
+    record_.source_namespace = caller_->ns;
+    record_.request_bytes = head_.size();
+    std::string_view given = request_.fields.value(Known::x_request_id);
+    if (given.empty()) {
+        request_id_ = telemetry::make_request_id(core_.random());
+        given = request_id_.view();
+    }
+    record_.request_id = record_.keep(given);
+}
+
+std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
+    if (request_.method_kind == h1::Method::connect) {
+        return LocalAnswer{405, "CONNECT is not served here", "", "connect_refused"};
+    }
+    path_room_.resize(request_.path.size());
+    auto path = uri::normalise_path(request_.path, path_room_);
+    if (!path) {
+        return LocalAnswer{400, uri::fault_text(path.error()), "DPE", "path_normalization_failed"};
+    }
+    path_ = *path;
+    const model::Snapshot& snapshot = *pinned_->snapshot;
+    auto target = snapshot.resolve_outbound(caller_->ns, conversation.original);
+    service_ = target.service;
+    std::uint16_t port = target.port != nullptr ? target.port->port : conversation.original.port;
+    const model::VirtualHost* host =
+        snapshot.find_virtual_host(caller_->ns, request_.authority, port);
+    if (host == nullptr) {
+        host = target.virtual_host;
+    }
+    if (host == nullptr) {
+        return LocalAnswer{404, "", "NR", "route_not_found"};
+    }
+    decide::RequestView view{request_.method, path_, request_.query, "http", request_.authority,
+                             {&request_.fields, request_.fields.count,
+                              [](const void* context, std::size_t i) {
+                                  const auto& field =
+                                      static_cast<const FieldList*>(context)->items[i];
+                                  return decide::HeaderField{field.name, field.value};
+                              }},
+                             port, &caller_->labels, caller_->ns};
+    route_ = decide::match_route(*host, view, &match_);
+    if (route_ == nullptr) {
+        return LocalAnswer{404, "", "NR", "route_not_found"};
+    }
+    record_.route_name = route_->name.empty() ? std::string_view("default") : route_->name;
+    record_.route_object =
+        object_text(match_ != nullptr && match_->source ? match_->source : route_->source);
+    if (route_->redirect) {
+        return redirect();
+    }
+    if (route_->direct_response) {
+        return LocalAnswer{route_->direct_response->status, route_->direct_response->body, "",
+                           "direct_response"};
+    }
+    // A pod's own address: its services' rules, but this one endpoint.
+    destination_ = target.workload != nullptr ? target.destination : nullptr;
+    return choose_destination(conversation);
+}
+
+// Location of a redirect: every part that the route does not set is that of the request.
+LocalAnswer Exchange::redirect() {
+    const model::Redirect& to = *route_->redirect;
+    std::string_view path = to.uri.empty() ? path_ : std::string_view(to.uri);
+    std::string location = (to.scheme.empty() ? "http" : to.scheme) + "://";
+    location += to.authority.empty() ? request_.authority : std::string_view(to.authority);
+    if (to.port != 0) {
+        location += ":" + std::to_string(to.port);
+    }
+    if (!to.prefix_rewrite.empty() && match_ != nullptr && match_->uri &&
+        match_->uri->kind == model::StringMatch::Kind::prefix) {
+        location += to.prefix_rewrite;
+        path.remove_prefix(std::min(match_->uri->text.size(), path.size()));
+    }
+    location += path;
+    if (request_.has_query && to.uri.empty()) {
+        location += "?";
+        location += request_.query;
+    }
+    rewrite_room_.assign(location.begin(), location.end());
+    return LocalAnswer{to.code, "", "", "direct_response", false,
+                       {rewrite_room_.data(), rewrite_room_.size()}};
+}
+
+std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversation) {
+    std::size_t choice = decide::pick_weighted(*route_, core_.random().next());
+    if (choice != decide::no_destination) {
+        weighted_ = &route_->destinations[choice];
+        if (destination_ == nullptr) {
+            destination_ = weighted_->destination.get();
+        }
+    }
+    if (destination_ == nullptr) {
+        return LocalAnswer{503, "", "NC", "cluster_not_found"};
+    }
+    service_ = destination_->service.get();
+    record_.cluster = destination_->cluster_name;
+    if (service_ != nullptr) {
+        record_.destination_service = service_->host;
+    }
+    record_.policy_object = object_text(destination_->policy.source);
+    record_.retry_object = object_text(route_->retries.source);
+    record_.timeout_object =
+        object_text(route_->timeout_source ? route_->timeout_source : route_->source);
+    timeouts_ = decide::effective_timeouts(*route_, "");
+    record_.route_timeout = timeouts_.route;
+    record_.per_try_timeout = timeouts_.per_try;
+    record_.retries_allowed = route_->retries.attempts;
+    state_ = destination_state(core_, *conversation.pod, *destination_);
+    return std::nullopt;
+}
+
+// Before the router, as in Envoy: not retried, not bounded by the route's timeout
+// (istio-semantics §12).
+runtime::Task<std::optional<LocalAnswer>> Exchange::inject_fault() {
+    const model::Fault& fault = *route_->fault;
+    if (fault.delay > Duration::zero() &&
+        decide::chance(fault.delay_percent, core_.random().next())) {
+        record_.flags.add(ResponseFlag::DI);
+        co_await runtime::Sleep(core_.loop(), fault.delay);
+    }
+    if (fault.abort_http_status != 0 &&
+        decide::chance(fault.abort_percent, core_.random().next())) {
+        co_return LocalAnswer{fault.abort_http_status, "fault filter abort", "FI",
+                              "fault_filter_abort"};
+    }
+    co_return std::nullopt;
+}
+
+runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conversation) {
+    std::optional<Counted> retrying;
+    auto& series = *state_->series;
+    if (body_.complete()) {
+        arm_route_timer();
+    }
+    while (true) {
+        ++tries_;
+        series.add(telemetry::ClusterCounter::rq_total);
+        decide::TryOutcome outcome = co_await try_once(conversation);
+        if (cut_ == Cut::downstream_gone) {
+            co_return LocalAnswer{};  // nobody is left to be answered
+        }
+        if (cut_ == Cut::bad_body) {
+            co_return LocalAnswer{400, h1::reason_text(body_.reason()), "DPE", "http1.body_error"};
+        }
+        if (pool_ == nullptr) {
+            co_return LocalAnswer{503, "no healthy upstream", "UH", "no_healthy_upstream"};
+        }
+        decide::RetryDecision next;
+        if (!may_retry(outcome, next)) {
+            record_.flags.add_name(next.flag);
+            if (outcome.failure == decide::FailureKind::none) {
+                if (tries_ > 1 && next.why == decide::GiveUp::not_retriable) {
+                    series.add(telemetry::ClusterCounter::rq_retry_success);
+                }
+                co_return std::nullopt;
+            }
+            auto reply = decide::failure_reply(
+                outcome.failure, tries_ > 1 ? decide::Retried::yes : decide::Retried::no);
+            co_return LocalAnswer{reply.status, reply.body, reply.flag, reply.details,
+                                  reply.overloaded};
+        }
+        discard_response();
+        if (!retrying) {
+            retrying.emplace(state_->budget.retries);
+        }
+        series.add(telemetry::ClusterCounter::rq_retry);
+        Duration wait = remaining(next.back_off);
+        if (try_record_ != nullptr) {
+            try_record_->retry_reason = next.condition;
+        }
+        co_await runtime::Sleep(core_.loop(), wait);
+        if (cut_ == Cut::route_timeout) {
+            auto reply = decide::failure_reply(decide::FailureKind::route_timeout,
+                                               decide::Retried::yes);
+            co_return LocalAnswer{reply.status, reply.body, reply.flag, reply.details};
+        }
+    }
+}
+
+bool Exchange::may_retry(const decide::TryOutcome& outcome, decide::RetryDecision& decision) {
+    decide::RetryContext context;
+    context.tries = tries_;
+    context.body = body_.replayable() && body_.state() != RequestBody::State::refused
+                       ? decide::BodyReplay::possible
+                       : decide::BodyReplay::abandoned;
+    context.budget = state_->budget;
+    context.traffic = &destination_->policy;
+    context.random64 = core_.random().next();
+    decision = decide::decide_retry(route_->retries, outcome, context);
+    auto& series = *state_->series;
+    if (decision.why == decide::GiveUp::budget) {
+        series.add(telemetry::ClusterCounter::rq_retry_overflow);
+    } else if (decision.why == decide::GiveUp::exhausted) {
+        series.add(telemetry::ClusterCounter::rq_retry_limit_exceeded);
+    } else if (decision.why == decide::GiveUp::body_abandoned) {
+        series.add(telemetry::ClusterCounter::retry_or_shadow_abandoned);
+    }
+    return decision.verdict == decide::RetryVerdict::retry;
+}
+
+void Exchange::close_record(const Conversation& conversation) {
+    record_.bytes_received = body_.bytes();
+    record_.request_bytes += body_.bytes();
+    core_.metrics().count_path(record_.path_taken);
+    record_.duration = core_.loop().now() - record_.started;
+    telemetry::TrafficSeries* series = nullptr;
+    auto labels = [&](telemetry::Reporter reporter, const model::Workload* callee,
+                      telemetry::SecurityPolicy security) {
+        return traffic_series(core_.metrics(),
+                              {reporter, caller_.get(), callee, service_,
+                               telemetry::RequestProtocol::http, security,
+                               pinned_->snapshot->mesh().cluster_id});
+    };
+    if (pool_ != nullptr) {
+        const model::Workload* callee = pool_->endpoint().workload.get();
+        if (pool_->traffic == nullptr) {
+            pool_->traffic = labels(telemetry::Reporter::source, callee,
+                                    telemetry::SecurityPolicy::unknown);
+        }
+        series = pool_->traffic;
+        // On the same node there is no second proxy: this one speaks for both ends.
+        if (record_.path_taken == telemetry::PathTaken::same_node) {
+            if (pool_->destination_traffic == nullptr) {
+                pool_->destination_traffic = labels(telemetry::Reporter::destination, callee,
+                                                    telemetry::SecurityPolicy::kernel_attested);
+            }
+            pool_->destination_traffic->count_request(record_);
+        }
+    } else if (state_ != nullptr) {
+        if (state_->local_replies == nullptr) {
+            state_->local_replies =
+                labels(telemetry::Reporter::source, nullptr, telemetry::SecurityPolicy::unknown);
+        }
+        series = state_->local_replies;
+    } else {
+        series = labels(telemetry::Reporter::source, nullptr, telemetry::SecurityPolicy::unknown);
+    }
+    series->count_request(record_);
+    finish_record(core_, *pinned_, record_);
+}
+
+}  // namespace orlop::proxy

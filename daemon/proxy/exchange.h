@@ -1,0 +1,143 @@
+// Exchange: one HTTP/1.1 request with all its tries and its one response.
+//
+// run() reads top-down as the life of a request (DESIGN §6): begin, route, faults, tries, relay,
+// close. Decisions come from decide/; this class moves bytes and keeps time. It is taken from the
+// core's ExchangePool when a request's first byte arrives and given back when its response has
+// been sent, so its buffers are reused. One core.
+//
+// The request's head is copied out of the downstream's input, because the body and pipelined
+// requests go on arriving there while tries are repeated.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "daemon/codec/h1/head.h"
+#include "daemon/codec/h1/writer.h"
+#include "daemon/decide/match_route.h"
+#include "daemon/decide/retry.h"
+#include "daemon/proxy/conversation.h"
+#include "daemon/proxy/request_body.h"
+#include "daemon/proxy/upstream_pool.h"
+
+namespace orlop::proxy {
+
+enum class Fate : unsigned char { keep_alive, close, reset };
+
+// An answer made here.
+struct LocalAnswer {
+    std::uint16_t status = 503;
+    std::string_view body;
+    std::string_view flag;
+    std::string_view details;
+    bool overloaded = false;
+    std::string_view location = {};  // redirects
+};
+
+class Exchange {
+public:
+    explicit Exchange(ProxyCore& core);
+    ~Exchange();
+
+    // Looks at the bytes so far; on `complete` call adopt() before run().
+    h1::ParseResult parse(std::string_view input);
+    void adopt(net::Stream& downstream, std::size_t head_bytes);
+    runtime::Task<Fate> run(Conversation& conversation);
+    // Answers a head that was refused, and logs it.
+    runtime::Task<void> refuse(Conversation& conversation, const h1::ParseResult& why);
+    void reset();
+
+private:
+    enum class Cut : unsigned char { none, route_timeout, per_try_timeout, downstream_gone, bad_body };
+
+    // exchange.cc: the phases
+    void begin(Conversation& conversation);
+    std::optional<LocalAnswer> route(Conversation& conversation);
+    LocalAnswer redirect();
+    std::optional<LocalAnswer> choose_destination(Conversation& conversation);
+    runtime::Task<std::optional<LocalAnswer>> inject_fault();
+    runtime::Task<std::optional<LocalAnswer>> run_tries(Conversation& conversation);
+    void count_at(std::shared_ptr<Pool> pool);
+    bool may_retry(const decide::TryOutcome& outcome, decide::RetryDecision& decision);
+    void close_record(const Conversation& conversation);
+
+    // exchange_try.cc: one try
+    runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
+    runtime::Task<decide::TryOutcome> exchange_bytes(Conversation& conversation);
+    runtime::Task<Result<void>> send_request(Conversation& conversation);
+    runtime::Task<decide::TryOutcome> await_head(Conversation& conversation);
+    runtime::Task<Result<void>> forward_interim(Conversation& conversation, std::size_t head_bytes);
+    static runtime::Task<void> upload(Exchange* self, Conversation* conversation);
+    runtime::Task<Result<void>> send_payload(std::string_view payload);
+    runtime::Task<Result<void>> send_last_chunk();
+    runtime::Task<void> stop_upload(Conversation& conversation);
+    decide::TryOutcome outcome_of_error(const Error& error) const;
+    bool stale_connection(const decide::TryOutcome& outcome) const;
+    void drop_connection(net::Closing closing);
+    void discard_response();
+    void arm_route_timer();
+    void cut(Cut why);
+    static void on_route_timeout(void* self);
+    static void on_per_try_timeout(void* self);
+    static void on_downstream_end(void* self);
+    Duration remaining(Duration bound);
+
+    // exchange_response.cc: what the caller gets
+    runtime::Task<Fate> relay_response(Conversation& conversation);
+    runtime::Task<Result<void>> relay_body(Conversation& conversation, std::size_t head_size);
+    runtime::Task<Fate> relay_upgrade(Conversation& conversation, std::size_t head_size);
+    runtime::Task<Fate> answer_locally(Conversation& conversation, const LocalAnswer& answer);
+
+    // exchange_edits.cc: heads as they are sent on
+    Result<std::size_t> write_upstream_head();
+    Result<std::size_t> write_downstream_head(h1::Framing framing, h1::ConnectionFate fate);
+    void edit(h1::FieldEdit::Kind kind, std::string_view name, std::string_view value);
+    void edit_headers(const model::HeaderOps& ops);
+    std::string_view rewritten_path();
+
+    ProxyCore& core_;
+    PinnedPtr pinned_;
+    model::WorkloadPtr caller_;
+    h1::HeadScan scan_;
+    h1::RequestHead request_;
+    h1::ResponseHead response_;
+    std::size_t response_head_bytes_ = 0;  // of the upstream's input, until the head is written
+    std::vector<char> head_;        // the request's head as received
+    std::vector<char> path_room_;   // its normalised path
+    std::string_view path_;
+    std::vector<char> rewrite_room_;
+    std::vector<char> out_;         // a head being sent
+    std::vector<h1::FieldEdit> edits_;
+    std::array<char, 40> number_room_;
+    std::array<char, h1::chunk_header_bytes_max> chunk_room_;
+    std::array<char, h1::chunk_header_bytes_max> upload_chunk_room_;
+    RequestBody body_;
+
+    const model::HttpRoute* route_ = nullptr;
+    const model::HttpMatch* match_ = nullptr;
+    const model::WeightedDestination* weighted_ = nullptr;
+    const model::Destination* destination_ = nullptr;
+    const model::Service* service_ = nullptr;
+    std::shared_ptr<DestinationState> state_;
+    decide::TriedEndpoints tried_;
+    decide::Timeouts timeouts_;
+    std::uint32_t tries_ = 0;
+    bool retrying_ = false;
+
+    std::unique_ptr<UpstreamConnection> connection_;
+    std::shared_ptr<Pool> pool_;
+    std::shared_ptr<Pool> counted_;
+    telemetry::TryRecord* try_record_ = nullptr;
+    bool uploading_ = false;
+    runtime::Event upload_done_;
+    runtime::Timer route_timer_;
+    runtime::Timer per_try_timer_;
+    std::optional<Instant> route_deadline_;
+    Cut cut_ = Cut::none;
+    telemetry::RequestId request_id_;
+    telemetry::RequestRecord record_;
+};
+
+}  // namespace orlop::proxy

@@ -1,0 +1,21 @@
+#include "daemon/proxy/finish.h"
+
+#include "daemon/base/log.h"
+#include "daemon/telemetry/access_log.h"
+
+namespace orlop::proxy {
+
+void finish_record(ProxyCore& core, const Pinned& pinned, telemetry::RequestRecord& record) {
+    record.duration = core.loop().now() - record.started;
+    core.explain().add(record);
+    auto encoding = pinned.snapshot->mesh().access_log;
+    if (encoding != model::AccessLogEncoding::off) {
+        telemetry::LineBuffer buffer;
+        auto format = encoding == model::AccessLogEncoding::json ? telemetry::LineFormat::json
+                                                                 : telemetry::LineFormat::text;
+        orlop::write_access_log(
+            std::string(telemetry::format_access_log(record, format, buffer)));
+    }
+}
+
+}  // namespace orlop::proxy

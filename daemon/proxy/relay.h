@@ -1,0 +1,22 @@
+// relay(): bytes both ways between two streams until both directions have ended or one broke.
+//
+// Order and half-close are kept: the end of one direction is passed on only after its last byte.
+// At most one buffer of bytes per direction is held. Neither stream is closed.
+#pragma once
+
+#include <cstdint>
+
+#include "daemon/net/stream.h"
+#include "daemon/runtime/scope.h"
+
+namespace orlop::proxy {
+
+struct RelayOutcome {
+    std::uint64_t to_second = 0;  // bytes
+    std::uint64_t to_first = 0;
+    std::optional<Error> failure;  // of whichever side broke first
+};
+
+runtime::Task<RelayOutcome> relay(net::Stream& first, net::Stream& second);
+
+}  // namespace orlop::proxy

@@ -1,0 +1,201 @@
+#include "daemon/proxy/tunnel_clients.h"
+
+#include <algorithm>
+
+#include "daemon/base/log.h"
+#include "daemon/net/connector.h"
+
+namespace orlop::proxy {
+namespace {
+
+constexpr std::uint16_t hbone_port = 15008;
+constexpr Duration sweep_interval = std::chrono::seconds(30);
+
+std::string slot_key(const model::Endpoint& endpoint) {
+    return endpoint.workload->uid + "@" + endpoint.address.ip.to_string();
+}
+
+}  // namespace
+
+struct TunnelClients::Slot {
+    std::string uid;
+    std::vector<std::shared_ptr<Tunnel>> tunnels;
+    bool connecting = false;
+    std::vector<runtime::Event*> waiters;
+
+    std::shared_ptr<Tunnel> ready() {
+        std::erase_if(tunnels, [](const auto& tunnel) { return tunnel->dead(); });
+        for (const auto& tunnel : tunnels) {
+            if (tunnel->can_open()) {
+                return tunnel;
+            }
+        }
+        return nullptr;
+    }
+};
+
+TunnelClients::TunnelClients(ProxyCore& core) : core_(core), sweep_(&TunnelClients::on_sweep, this) {}
+
+TunnelClients::~TunnelClients() = default;
+
+runtime::Task<Result<std::shared_ptr<Tunnel>>>
+TunnelClients::make_tunnel(const WireRequest& request) {
+    const SpiffeId& expected = request.endpoint.workload->identity;
+    auto identity = core_.identity(request.source->workload->identity);
+    if (!identity) {
+        co_return fail(ErrorKind::unauthenticated,
+                       "no certificate yet for " + request.source->workload->identity.to_string() +
+                           "; see `orlopctl config certs`");
+    }
+    net::ConnectRequest wish{request.source->network.get(),
+                             {request.endpoint.address.ip, hbone_port},
+                             std::nullopt,
+                             request.timeout};
+    auto tcp = co_await net::connect(core_.loop(), core_.sockets(), wish);
+    if (!tcp) {
+        Error error = tcp.error();
+        error.context += " (HBONE; a NetworkPolicy may block port 15008)";
+        co_return std::unexpected(std::move(error));
+    }
+    auto tls = co_await net::tls_connect(
+        std::move(*tcp), *identity, expected,
+        request.endpoint.address.ip.to_string() + "|" + expected.to_string());
+    if (!tls) {
+        core_.metrics().add(telemetry::CoreCounter::handshakes_failed);
+        co_return std::unexpected(tls.error());
+    }
+    core_.metrics().add(telemetry::CoreCounter::handshakes);
+    if (net::was_resumed(**tls)) {
+        core_.metrics().add(telemetry::CoreCounter::handshakes_resumed);
+    }
+    auto tunnel = Tunnel::create(std::move(*tls), h2::Role::client, nullptr);
+    if (tunnel) {
+        core_.scope().spawn(&Tunnel::serve, *tunnel);
+    }
+    co_return tunnel;
+}
+
+runtime::Task<Result<std::shared_ptr<Tunnel>>>
+TunnelClients::tunnel_for(const WireRequest& request, SlotPtr slot) {
+    while (true) {
+        if (auto tunnel = slot->ready()) {
+            co_return tunnel;
+        }
+        if (!slot->connecting) {
+            break;
+        }
+        runtime::Event made(core_.loop());
+        slot->waiters.push_back(&made);
+        co_await made;
+        if (!slot->connecting && !slot->ready()) {
+            break;  // the one we waited for failed: try ourselves
+        }
+    }
+    slot->connecting = true;
+    auto tunnel = co_await make_tunnel(request);
+    slot->connecting = false;
+    if (tunnel) {
+        slot->tunnels.push_back(*tunnel);
+    }
+    for (runtime::Event* waiter : std::exchange(slot->waiters, {})) {
+        waiter->set();
+    }
+    co_return tunnel;
+}
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>>
+TunnelClients::open(const WireRequest& request) {
+    SlotPtr& entry = slots_[slot_key(request.endpoint)];
+    if (!entry) {
+        entry = std::make_shared<Slot>();
+        entry->uid = request.endpoint.workload->uid;
+        arm_sweep();
+    }
+    auto tunnel = co_await tunnel_for(request, entry);
+    if (!tunnel) {
+        co_return std::unexpected(tunnel.error());
+    }
+    std::string caller = request.caller.is_v4() ? request.caller.to_string()
+                                                : "[" + request.caller.to_string() + "]";
+    std::string forwarded = "for=\"" + caller + "\"";
+    const model::Workload& source = *request.source->workload;
+    std::string baggage = "k8s.namespace.name=" + source.ns + ",k8s.deployment.name=" +
+                          source.workload_name + ",service.name=" + source.canonical_name +
+                          ",service.version=" + source.canonical_revision;
+    const Field fields[] = {{"forwarded", forwarded}, {"baggage", baggage}};
+    auto stream = (*tunnel)->open(request.endpoint.address.to_string(), fields);
+    if (!stream) {
+        co_return std::unexpected(stream.error());
+    }
+    auto status = co_await (*stream)->answer();
+    if (status && *status == 200) {
+        co_return std::unique_ptr<net::Stream>(std::move(*stream));
+    }
+    co_await (*stream)->close(net::Closing::reset);
+    if (!status) {
+        co_return std::unexpected(status.error());
+    }
+    ErrorKind kind = *status == 401 || *status == 403 ? ErrorKind::denied : ErrorKind::refused;
+    co_return fail(kind,
+                   "the peer's node answered CONNECT with " + std::to_string(*status), Side::upstream);
+}
+
+void TunnelClients::arm_sweep() {
+    if (!sweep_.armed()) {
+        core_.loop().timers().set(sweep_, core_.loop().now() + sweep_interval);
+    }
+}
+
+void TunnelClients::on_sweep(void* context) {
+    auto& self = *static_cast<TunnelClients*>(context);
+    Instant oldest = self.core_.loop().now() - std::chrono::milliseconds(limits::upstream_idle_ms);
+    std::erase_if(self.slots_, [&](auto& entry) {
+        Slot& slot = *entry.second;
+        std::erase_if(slot.tunnels, [&](const auto& tunnel) {
+            if (!tunnel->dead() && tunnel->open_streams() == 0 && tunnel->idle_since() < oldest) {
+                tunnel->begin_goaway();
+            }
+            return tunnel->dead();
+        });
+        return slot.tunnels.empty() && !slot.connecting;
+    });
+    if (!self.slots_.empty()) {
+        self.arm_sweep();
+    }
+}
+
+void TunnelClients::prune(const model::Snapshot& snapshot) {
+    for (auto& [key, slot] : slots_) {
+        const model::Workload* workload = snapshot.find_workload_uid(slot->uid);
+        if (workload != nullptr && !workload->terminating && workload->redirected) {
+            continue;
+        }
+        for (const auto& tunnel : slot->tunnels) {
+            if (workload == nullptr) {
+                tunnel->abort(Error{ErrorKind::closed, "the destination pod is gone",
+                                    Side::upstream, 0});
+            } else {
+                tunnel->begin_goaway();
+            }
+        }
+    }
+}
+
+void TunnelClients::end_all() {
+    for (auto& [key, slot] : slots_) {
+        for (const auto& tunnel : slot->tunnels) {
+            tunnel->abort(Error{ErrorKind::cancelled, "the source pod is gone", Side::internal, 0});
+        }
+    }
+    sweep_.cancel();
+}
+
+std::size_t TunnelClients::size() const {
+    std::size_t total = 0;
+    for (const auto& [key, slot] : slots_) {
+        total += slot->tunnels.size();
+    }
+    return total;
+}
+
+}  // namespace orlop::proxy

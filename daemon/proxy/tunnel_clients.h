@@ -1,0 +1,43 @@
+// TunnelClients: the HBONE connections of one source pod, by destination workload.
+//
+// open() returns a stream of a warm tunnel, or makes one; callers that come while a tunnel is being
+// made wait for it. A tunnel is keyed by the destination's uid and address, so that an address that
+// was given to another pod never meets an old connection. Idle ones end after
+// limits::upstream_idle_ms; prune() ends those whose workload is gone. One core.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/proxy/tunnel.h"
+#include "daemon/proxy/wire.h"
+
+namespace orlop::proxy {
+
+class TunnelClients {
+public:
+    explicit TunnelClients(ProxyCore& core);
+    ~TunnelClients();
+
+    runtime::Task<Result<std::unique_ptr<net::Stream>>> open(const WireRequest& request);
+    void prune(const model::Snapshot& snapshot);
+    void end_all();
+    std::size_t size() const;
+
+private:
+    struct Slot;
+    using SlotPtr = std::shared_ptr<Slot>;
+    runtime::Task<Result<std::shared_ptr<Tunnel>>> tunnel_for(const WireRequest& request,
+                                                              SlotPtr slot);
+    runtime::Task<Result<std::shared_ptr<Tunnel>>> make_tunnel(const WireRequest& request);
+    static void on_sweep(void* self);
+    void arm_sweep();
+
+    ProxyCore& core_;
+    std::unordered_map<std::string, SlotPtr> slots_;
+    runtime::Timer sweep_;
+};
+
+}  // namespace orlop::proxy

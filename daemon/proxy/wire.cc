@@ -1,0 +1,64 @@
+#include "daemon/proxy/wire.h"
+
+#include "daemon/net/connector.h"
+#include "daemon/proxy/tunnel_clients.h"
+
+namespace orlop::proxy {
+namespace {
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>> open_tcp(ProxyCore& core,
+                                                             const net::ConnectRequest& wish) {
+    auto stream = co_await net::connect(core.loop(), core.sockets(), wish);
+    if (!stream) {
+        co_return std::unexpected(stream.error());
+    }
+    co_return std::unique_ptr<net::Stream>(std::move(*stream));
+}
+
+}  // namespace
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request) {
+    ProxyCore& core = *request.core;
+    switch (request.wire) {
+    case decide::Wire::hbone:
+        co_return co_await request.source->tunnels->open(request);
+    case decide::Wire::same_node: {
+        LocalPodPtr callee = core.find_pod(request.endpoint.workload->uid);
+        if (!callee || !callee->network) {
+            co_return fail(ErrorKind::refused, "the callee's pod has left this node",
+                           Side::upstream);
+        }
+        std::optional<IpAddress> from;
+        if (request.transparent_source && request.caller.is_v4() == request.endpoint.address.ip.is_v4()) {
+            from = request.caller;
+        }
+        net::ConnectRequest wish{callee->network.get(), request.endpoint.address, from,
+                                 request.timeout};
+        co_return co_await open_tcp(core, wish);
+    }
+    case decide::Wire::plaintext: {
+        net::ConnectRequest wish{request.source->network.get(), request.endpoint.address,
+                                 std::nullopt, request.timeout};
+        co_return co_await open_tcp(core, wish);
+    }
+    case decide::Wire::refused:
+        break;
+    }
+    co_return fail(ErrorKind::denied, "policy allows no wire to this endpoint", Side::internal);
+}
+
+telemetry::PathTaken path_of(decide::Wire wire) {
+    switch (wire) {
+    case decide::Wire::plaintext:
+        return telemetry::PathTaken::plaintext;
+    case decide::Wire::hbone:
+        return telemetry::PathTaken::hbone;
+    case decide::Wire::same_node:
+        return telemetry::PathTaken::same_node;
+    case decide::Wire::refused:
+        break;
+    }
+    return telemetry::PathTaken::none;
+}
+
+}  // namespace orlop::proxy

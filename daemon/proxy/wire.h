@@ -1,0 +1,29 @@
+// Wire: how bytes get from a pod to an endpoint: plaintext from the pod's own network, the
+// kernel-attested shortcut into the callee's namespace, or a stream of an HBONE tunnel.
+#pragma once
+
+#include <memory>
+
+#include "daemon/decide/authenticate.h"
+#include "daemon/model/destination.h"
+#include "daemon/net/stream.h"
+#include "daemon/proxy/core.h"
+
+namespace orlop::proxy {
+
+struct WireRequest {
+    ProxyCore* core = nullptr;
+    LocalPodPtr source;
+    model::Endpoint endpoint;  // a copy: connecting outlives the snapshot it came from
+    decide::Wire wire = decide::Wire::plaintext;
+    bool transparent_source = true;
+    IpAddress caller;          // the address the app shall see on the same-node wire
+    Duration timeout{};        // zero or less: none
+};
+
+// Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.
+runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request);
+
+telemetry::PathTaken path_of(decide::Wire wire);
+
+}  // namespace orlop::proxy
