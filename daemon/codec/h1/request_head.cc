@@ -199,12 +199,11 @@ Reason settle(RequestHead& out, const Gathered& gathered) {
 }
 
 // Bytes that can never become a request are refused before the first line is complete.
+bool hopeless(std::string_view buffer) {
+    return !buffer.empty() && buffer[0] != '\r' && !grammar::is(buffer[0], grammar::token_bit);
+}
+
 ParseResult incomplete_request(std::string_view buffer, HeadScan& scan) {
-    const bool hopeless = !buffer.empty() && buffer[0] != '\r' &&
-                          !grammar::is(buffer[0], grammar::token_bit);
-    if (hopeless) {
-        return refused(Reason::bad_method);
-    }
     const bool first_line_too_long =
         buffer.size() > limits::http_request_line_bytes_max + 2 &&
         std::memchr(buffer.data(), '\n', limits::http_request_line_bytes_max + 2) == nullptr;
@@ -238,6 +237,9 @@ Method method_of(std::string_view text) {
 
 ParseResult parse_request_head(std::string_view buffer, RequestHead& out, HeadScan& scan,
                                const RequestOptions& options) {
+    if (hopeless(buffer)) {
+        return refused(Reason::bad_method);
+    }
     if (!worth_parsing(buffer, scan)) {
         return incomplete_request(buffer, scan);
     }

@@ -85,21 +85,21 @@ Reason settle_framing(ResponseHead& out, const ResponseContext& context, const G
     return Reason::none;
 }
 
-ParseResult incomplete_response(std::string_view buffer, HeadScan& scan) {
+// Bytes that can never become a response are refused before the first line is complete.
+bool hopeless(std::string_view buffer) {
     constexpr std::string_view start = "HTTP/";
-    const std::string_view seen = buffer.substr(0, start.size());
-    if (!start.starts_with(seen)) {
-        return refused(Reason::malformed_status_line);
-    }
-    return incomplete(buffer, scan);
+    return !start.starts_with(buffer.substr(0, start.size()));
 }
 
 }  // namespace
 
 ParseResult parse_response_head(std::string_view buffer, const ResponseContext& context,
                                 ResponseHead& out, HeadScan& scan) {
+    if (hopeless(buffer)) {
+        return refused(Reason::malformed_status_line);
+    }
     if (!worth_parsing(buffer, scan)) {
-        return incomplete_response(buffer, scan);
+        return incomplete(buffer, scan);
     }
     reset(out);
     LineCursor cursor{buffer, 0};
@@ -107,7 +107,7 @@ ParseResult parse_response_head(std::string_view buffer, const ResponseContext& 
     Reason reason = Reason::none;
     switch (cursor.next(line, reason)) {
     case LineCursor::Got::incomplete:
-        return incomplete_response(buffer, scan);
+        return incomplete(buffer, scan);
     case LineCursor::Got::refused:
         return refused(reason);
     case LineCursor::Got::line:
@@ -120,7 +120,7 @@ ParseResult parse_response_head(std::string_view buffer, const ResponseContext& 
     Gathered gathered;
     const ParseResult fields = parse_fields(cursor, out, gathered);
     if (fields.state == ParseState::need_more) {
-        return incomplete_response(buffer, scan);
+        return incomplete(buffer, scan);
     }
     if (fields.state == ParseState::complete) {
         reason = settle_connection(out, gathered);

@@ -225,7 +225,7 @@ Result<std::size_t> write_request_head(std::span<char> room, const RequestHead& 
     const std::string_view method = how.method.empty() ? head.method : how.method;
     const std::string_view authority = how.authority.empty() ? head.authority : how.authority;
     const bool connect = method == "CONNECT";
-    if (!authority.empty() && !uri::split_host_port(authority)) {
+    if (!uri::split_host_port(authority)) {  // also when 1.0 named none: HTTP/1.1 has to
         return fail(ErrorKind::invalid_input, "request not written: authority '" +
                                                   std::string(authority.substr(0, 64)) +
                                                   "' is not host[:port]");

@@ -76,7 +76,8 @@ struct RequestRewrite {
     std::span<const FieldEdit> edits = {};
 };
 // Always HTTP/1.1, origin form ("*" for OPTIONS *, authority form for CONNECT), Host first.
-// CONNECT takes the target from the authority and no framing.
+// CONNECT takes the target from the authority and no framing. An authority is required, also for
+// a request that came as HTTP/1.0 without Host.
 Result<std::size_t> write_request_head(std::span<char> room, const RequestHead& head,
                                        const RequestRewrite& how);
 

@@ -45,6 +45,11 @@ int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user_data
     }
 }
 
+// Frames of unknown types mean nothing (RFC 9113 section 5.5), but they are counted.
+int unpack_unknown(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) {
+    return NGHTTP2_ERR_CANCEL;
+}
+
 int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     SessionState& state = state_of(user_data);
     state.block.begin();
@@ -278,6 +283,7 @@ int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* frame_
 
 void set_callbacks(nghttp2_session_callbacks* callbacks) {
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, unpack_unknown);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback2(callbacks, on_invalid_header);

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t continuations_max = 8;
 constexpr std::size_t outbound_acks_max = 1000;
 constexpr std::size_t settings_per_frame_max = 32;
+constexpr unsigned first_unknown_type = 0xa;  // the types of RFC 9113 end with CONTINUATION, 0x9
 // Our own fields: pseudo-headers and what the caller adds.
 constexpr std::size_t fields_sent_max = limits::http_headers_max + 4;
 using FieldArray = std::array<nghttp2_nv, fields_sent_max>;
@@ -96,6 +97,9 @@ Result<void> SessionState::start() {
     nghttp2_option_set_max_settings(raw_option, settings_per_frame_max);
     nghttp2_option_set_peer_max_concurrent_streams(raw_option, options.streams_max);
     nghttp2_option_set_max_continuations(raw_option, continuations_max);
+    for (unsigned type = first_unknown_type; type <= 0xff; ++type) {
+        nghttp2_option_set_user_recv_extension_type(raw_option, static_cast<std::uint8_t>(type));
+    }
     // Behind our own count, which knows a tunnel's ordinary end from an early one.
     nghttp2_option_set_stream_reset_rate_limit(raw_option, std::uint64_t{4} * options.early_resets_max,
                                                std::uint64_t{2} * options.early_resets_max);

@@ -162,7 +162,8 @@ public:
     // for a stale stream and closed after end().
     Result<std::size_t> write(StreamId stream, std::span<const std::uint8_t> bytes);
     Result<std::size_t> write(StreamId stream, std::string_view bytes);
-    void end(StreamId stream);  // END_STREAM after everything accepted
+    // END_STREAM after everything accepted. It leaves once the stream's window is above zero.
+    void end(StreamId stream);
     void reset(StreamId stream, ErrorCode code);
     // Returns credit for `bytes` of on_data that were drained. Bytes of a stream that has ended
     // are credited to the connection when it ends.
