@@ -66,8 +66,10 @@ public:
             const bool skipped =
                 rewritten(known) || (known == Known::upgrade && upgrading == Upgrading::no) ||
                 (known == Known::trailer && framing != Framing::chunked) ||
+                (known == Known::expect && head_.version_minor == 0) ||  // means nothing in 1.0
                 edited_away(fields.items[i].name) ||
-                (head_.connection_names_fields && nominated(fields, fields.items[i].name));
+                (head_.connection_names_fields && known == Known::none &&
+                 nominated(fields, fields.items[i].name));
             if (!skipped) {
                 writer_.put_field(fields.items[i].name, fields.items[i].value);
             }

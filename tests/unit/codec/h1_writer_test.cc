@@ -70,6 +70,21 @@ TEST(RequestWriter, passes_an_upgrade_on_only_when_asked_to) {
     EXPECT_EQ(written(head, {.upgrading = Upgrading::yes}),
               "GET /ws HTTP/1.1\r\nhost: x\r\nUpgrade: websocket\r\nconnection: upgrade\r\n\r\n");
     EXPECT_EQ(written(head, {}), "GET /ws HTTP/1.1\r\nhost: x\r\n\r\n");
+    const RequestHead more = request(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, A\r\nA: 1\r\nUpgrade: ws\r\n\r\n");
+    EXPECT_EQ(written(more, {.upgrading = Upgrading::yes}),
+              "GET /ws HTTP/1.1\r\nhost: x\r\nUpgrade: ws\r\nconnection: upgrade\r\n\r\n");
+}
+
+TEST(RequestWriter, drops_an_expectation_that_means_nothing_in_1_0) {
+    RequestHead head;
+    HeadScan scan;
+    const ParseResult result = parse_request_head(
+        "GET / HTTP/1.0\r\nHost: x\r\nExpect: magic\r\n\r\n", head, scan, {Http10::allow});
+    ASSERT_EQ(result.state, ParseState::complete);
+    EXPECT_EQ(written(head, {}), "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    EXPECT_TRUE(written({}, {.method = "GET", .path = "/"}).starts_with("error: "))
+        << "HTTP/1.1 needs a Host even where 1.0 had none";
 }
 
 TEST(RequestWriter, refuses_edits_that_would_break_the_message) {
