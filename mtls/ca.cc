@@ -1,20 +1,18 @@
 #include "mtls/ca.h"
 
-#include <fcntl.h>
+#include "daemon/base/limits.h"
+#include "mtls/ca_files.h"
+#include "mtls/certificate_builder.h"
+#include "mtls/openssl.h"
 
+#include <fmt/core.h>
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
-#include <fmt/core.h>
-
 #include <algorithm>
-
-#include "daemon/base/limits.h"
-#include "mtls/ca_files.h"
-#include "mtls/certificate_builder.h"
-#include "mtls/openssl.h"
+#include <fcntl.h>
 
 namespace orlop::mtls {
 namespace {
@@ -24,8 +22,11 @@ constexpr const char* key_file = "ca-key.pem";
 constexpr const char* issuer_file = "ca-cert.pem";
 constexpr const char* chain_file = "cert-chain.pem";
 
-Result<void> check_issuer(X509* issuer, EVP_PKEY* key, const std::string& certificate_path,
-                          const std::string& key_path, WallTime now) {
+Result<void> check_issuer(X509* issuer,
+                          EVP_PKEY* key,
+                          const std::string& certificate_path,
+                          const std::string& key_path,
+                          WallTime now) {
     bool is_ca = (X509_get_extension_flags(issuer) & (EXFLAG_CA | EXFLAG_INVALID)) == EXFLAG_CA;
     if (!is_ca || (X509_get_key_usage(issuer) & KU_KEY_CERT_SIGN) == 0) {
         return fail(ErrorKind::invalid_input,
@@ -38,14 +39,17 @@ Result<void> check_issuer(X509* issuer, EVP_PKEY* key, const std::string& certif
         return fail(ErrorKind::invalid_input,
                     fmt::format("{} does not belong to {}; restore both from one backup, or move "
                                 "both away to start a new CA (every peer must then learn its root)",
-                                key_path, certificate_path));
+                                key_path,
+                                certificate_path));
     }
     if (now > not_after_of(*issuer) || now < not_before_of(*issuer)) {
         return fail(ErrorKind::invalid_input,
                     fmt::format("{}: valid from {} to {}, and it is {}; check the clock, or "
                                 "replace the CA",
-                                certificate_path, format_time(not_before_of(*issuer)),
-                                format_time(not_after_of(*issuer)), format_time(now)));
+                                certificate_path,
+                                format_time(not_before_of(*issuer)),
+                                format_time(not_after_of(*issuer)),
+                                format_time(now)));
     }
     return {};
 }
@@ -107,10 +111,12 @@ struct PathDeleter {
     void operator()(X509_STORE_CTX* path) const noexcept { X509_STORE_CTX_free(path); }
 };
 
-Result<void> check_reaches_root(const CaMaterial& material, std::string_view roots_pem,
-                                const std::string& path, WallTime now) {
-    auto roots = parse_certificates(roots_pem, fmt::format("{}/{}", path, root_file),
-                                    limits::tls_roots_per_domain_max);
+Result<void> check_reaches_root(const CaMaterial& material,
+                                std::string_view roots_pem,
+                                const std::string& path,
+                                WallTime now) {
+    auto roots = parse_certificates(
+        roots_pem, fmt::format("{}/{}", path, root_file), limits::tls_roots_per_domain_max);
     if (!roots) {
         return std::unexpected(roots.error());
     }
@@ -134,13 +140,16 @@ Result<void> check_reaches_root(const CaMaterial& material, std::string_view roo
         return fail(ErrorKind::invalid_input,
                     fmt::format("{}/{} does not reach {} through {}: {}; generate the four files "
                                 "together",
-                                path, issuer_file, root_file, chain_file,
+                                path,
+                                issuer_file,
+                                root_file,
+                                chain_file,
                                 X509_verify_cert_error_string(code)));
     }
     return {};
 }
 
-}  // namespace
+} // namespace
 
 Result<CertificateAuthority> CertificateAuthority::load_or_create(const CaDirectory& options,
                                                                   WallTime now) {
@@ -158,14 +167,16 @@ Result<CertificateAuthority> CertificateAuthority::load_or_create(const CaDirect
         return fail(ErrorKind::invalid_input,
                     fmt::format("{}/{} is missing but {} exists; restore the key, or move the "
                                 "certificate away to start a new CA",
-                                path, key_file, root_file));
+                                path,
+                                key_file,
+                                root_file));
     }
     auto key = have_key ? read_key(directory->get(), path, Secrecy::owner_only)
                         : create_key(directory->get(), path);
     if (!key) {
         return std::unexpected(key.error());
     }
-    if (!have_root) {  // also after a crash between the two files: the key is kept
+    if (!have_root) { // also after a crash between the two files: the key is kept
         auto root = fresh_root(**key, options.trust_domain, now);
         if (!root) {
             return std::unexpected(root.error());
@@ -185,8 +196,8 @@ Result<CertificateAuthority> CertificateAuthority::load_or_create(const CaDirect
     if (!roots) {
         return std::unexpected(roots.error());
     }
-    auto fit = check_issuer(roots->front().get(), key->get(), root_path,
-                            fmt::format("{}/{}", path, key_file), now);
+    auto fit = check_issuer(
+        roots->front().get(), key->get(), root_path, fmt::format("{}/{}", path, key_file), now);
     if (!fit) {
         return std::unexpected(fit.error());
     }
@@ -213,8 +224,8 @@ Result<CertificateAuthority> CertificateAuthority::load_plugin(const std::string
         if (!text) {
             return std::unexpected(text.error());
         }
-        auto list = parse_certificates(*text, fmt::format("{}/{}", path, names[at]),
-                                       limits::tls_roots_per_domain_max);
+        auto list = parse_certificates(
+            *text, fmt::format("{}/{}", path, names[at]), limits::tls_roots_per_domain_max);
         if (!list) {
             return std::unexpected(list.error());
         }
@@ -223,15 +234,20 @@ Result<CertificateAuthority> CertificateAuthority::load_plugin(const std::string
     }
     material->issuer = std::move(lists[0].front());
     std::string issuer_path = fmt::format("{}/{}", path, issuer_file);
-    auto fit = check_issuer(material->issuer.get(), material->key.get(), issuer_path,
-                            fmt::format("{}/{}", path, key_file), now);
+    auto fit = check_issuer(material->issuer.get(),
+                            material->key.get(),
+                            issuer_path,
+                            fmt::format("{}/{}", path, key_file),
+                            now);
     if (!fit) {
         return std::unexpected(fit.error());
     }
     material->intermediates = intermediates_of(material->issuer.get(), std::move(lists[1]));
     if (material->intermediates.size() >= limits::tls_chain_certificates_max) {
         return fail(ErrorKind::limit_exceeded,
-                    fmt::format("{}/{}: more than {} intermediates", path, chain_file,
+                    fmt::format("{}/{}: more than {} intermediates",
+                                path,
+                                chain_file,
                                 limits::tls_chain_certificates_max - 1));
     }
     if (auto reach = check_reaches_root(*material, texts[2], path, now); !reach) {
@@ -258,23 +274,27 @@ Result<CertificateAuthority> CertificateAuthority::create_in_memory(std::string_
     return self_signed(std::move(*key), std::move(*root));
 }
 
-Result<Svid> CertificateAuthority::issue(const SpiffeId& id, std::chrono::seconds ttl,
-                                         WallTime now) const {
+Result<Svid>
+CertificateAuthority::issue(const SpiffeId& id, std::chrono::seconds ttl, WallTime now) const {
     std::string uri = id.to_string();
-    auto parsed = SpiffeId::parse(uri);  // fields set by hand may hold anything, `/` included
+    auto parsed = SpiffeId::parse(uri); // fields set by hand may hold anything, `/` included
     if (!parsed || *parsed != id) {
-        return fail(ErrorKind::invalid_input, fmt::format("cannot issue for '{}': not a workload "
-                                                          "identity", uri));
+        return fail(ErrorKind::invalid_input,
+                    fmt::format("cannot issue for '{}': not a workload "
+                                "identity",
+                                uri));
     }
     if (ttl <= std::chrono::seconds(0) || ttl > svid_ttl_max) {
         return fail(ErrorKind::invalid_input,
                     fmt::format("certificate lifetime of {} s: must be 1 s to {} s (90 days)",
-                                ttl.count(), svid_ttl_max.count()));
+                                ttl.count(),
+                                svid_ttl_max.count()));
     }
     Validity validity{now - clock_skew_allowed, std::min(now + ttl, material_->not_after)};
     if (validity.not_after <= now) {
         return fail(ErrorKind::invalid_input,
-                    fmt::format("cannot issue for {}: the CA ended {}; replace it", uri,
+                    fmt::format("cannot issue for {}: the CA ended {}; replace it",
+                                uri,
                                 format_time(material_->not_after)));
     }
     validity.not_before = std::max(validity.not_before, not_before_of(*material_->issuer));
@@ -295,7 +315,11 @@ Result<Svid> CertificateAuthority::issue(const SpiffeId& id, std::chrono::second
     return make_svid(std::move(chain), std::move(*key));
 }
 
-std::string CertificateAuthority::roots_pem() const { return material_->roots_pem; }
-WallTime CertificateAuthority::not_after() const { return material_->not_after; }
+std::string CertificateAuthority::roots_pem() const {
+    return material_->roots_pem;
+}
+WallTime CertificateAuthority::not_after() const {
+    return material_->not_after;
+}
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

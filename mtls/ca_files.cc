@@ -1,22 +1,21 @@
 #include "mtls/ca_files.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "daemon/base/limits.h"
 
 #include <fmt/core.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include <chrono>
+#include <fcntl.h>
 #include <thread>
-
-#include "daemon/base/limits.h"
+#include <unistd.h>
 
 namespace orlop::mtls {
 namespace {
 
-std::unexpected<Error> file_failure(const std::string& path, const std::string& name,
-                                    std::string_view what) {
+std::unexpected<Error>
+file_failure(const std::string& path, const std::string& name, std::string_view what) {
     return fail_errno(errno, fmt::format("{}/{}: {}", path, name, what));
 }
 
@@ -32,12 +31,18 @@ Result<void> check_mode(const struct stat& state, Secrecy secrecy, const std::st
                     fmt::format("{}: private key with mode {:04o}; run `chmod 600 {}` (a secret "
                                 "volume: defaultMode: 0400), and replace the key if others could "
                                 "have read it",
-                                file, state.st_mode & 07777U, file));
+                                file,
+                                state.st_mode & 07777U,
+                                file));
     }
     if (secrecy == Secrecy::owner_only && state.st_uid != ::geteuid()) {
         return fail(ErrorKind::invalid_input,
-                    fmt::format("{}: owned by uid {}, not by us (uid {}); run `chown {} {}`", file,
-                                state.st_uid, ::geteuid(), ::geteuid(), file));
+                    fmt::format("{}: owned by uid {}, not by us (uid {}); run `chown {} {}`",
+                                file,
+                                state.st_uid,
+                                ::geteuid(),
+                                ::geteuid(),
+                                file));
     }
     return {};
 }
@@ -56,7 +61,7 @@ Result<void> write_all(int fd, std::string_view content, const std::string& what
     return {};
 }
 
-}  // namespace
+} // namespace
 
 Result<UniqueFd> open_directory(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -87,15 +92,15 @@ Result<void> lock_directory(int directory, const std::string& path) {
 }
 
 bool file_exists(int directory, const std::string& name) {
-    struct stat state {};
+    struct stat state{};
     return ::fstatat(directory, name.c_str(), &state, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-Result<std::string> read_file(int directory, const std::string& path, const std::string& name,
-                              Secrecy secrecy) {
+Result<std::string>
+read_file(int directory, const std::string& path, const std::string& name, Secrecy secrecy) {
     // O_NONBLOCK: a FIFO under this name must not stop the start; check_mode refuses it.
     UniqueFd fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    struct stat state {};
+    struct stat state{};
     if (!fd.valid() || ::fstat(fd.get(), &state) != 0) {
         return file_failure(path, name, "cannot read");
     }
@@ -118,16 +123,19 @@ Result<std::string> read_file(int directory, const std::string& path, const std:
         }
         size += static_cast<std::size_t>(got);
     }
-    return fail(ErrorKind::limit_exceeded, fmt::format("{}/{}: larger than {} bytes", path, name,
-                                                       limits::ca_file_bytes_max));
+    return fail(ErrorKind::limit_exceeded,
+                fmt::format("{}/{}: larger than {} bytes", path, name, limits::ca_file_bytes_max));
 }
 
-Result<void> write_file(int directory, const std::string& path, const std::string& name,
-                        std::string_view content, unsigned mode) {
+Result<void> write_file(int directory,
+                        const std::string& path,
+                        const std::string& name,
+                        std::string_view content,
+                        unsigned mode) {
     std::string temporary = "." + name + ".new";
-    ::unlinkat(directory, temporary.c_str(), 0);  // left by a crash; the directory is locked
-    UniqueFd fd(::openat(directory, temporary.c_str(),
-                         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    ::unlinkat(directory, temporary.c_str(), 0); // left by a crash; the directory is locked
+    UniqueFd fd(::openat(
+        directory, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd.valid() || ::fchmod(fd.get(), mode) != 0) {
         return file_failure(path, name, "cannot create");
     }
@@ -146,4 +154,4 @@ Result<void> write_file(int directory, const std::string& path, const std::strin
     return written;
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

@@ -1,12 +1,11 @@
 #include "mtls/certificate_builder.h"
 
+#include <fmt/core.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-
-#include <fmt/core.h>
 
 namespace orlop::mtls {
 namespace {
@@ -34,8 +33,8 @@ bool add_authority_key_id(X509* certificate, X509* issuer) {
 
 // As a structure, never through OpenSSL's configuration syntax, where a comma starts another SAN.
 bool add_uri_san(X509* certificate, std::string_view uri, Critical critical) {
-    std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
-        sk_GENERAL_NAME_new_null(), GENERAL_NAMES_free);
+    std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(sk_GENERAL_NAME_new_null(),
+                                                                        GENERAL_NAMES_free);
     GENERAL_NAME* name = GENERAL_NAME_new();
     ASN1_IA5STRING* text = ASN1_IA5STRING_new();
     if (names == nullptr || name == nullptr || text == nullptr ||
@@ -46,8 +45,11 @@ bool add_uri_san(X509* certificate, std::string_view uri, Critical critical) {
         return false;
     }
     GENERAL_NAME_set0_value(name, GEN_URI, text);
-    return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(),
-                             static_cast<int>(critical), X509V3_ADD_DEFAULT) == 1;
+    return X509_add1_ext_i2d(certificate,
+                             NID_subject_alt_name,
+                             names.get(),
+                             static_cast<int>(critical),
+                             X509V3_ADD_DEFAULT) == 1;
 }
 
 bool set_random_serial(X509* certificate) {
@@ -77,12 +79,16 @@ bool sign(X509* certificate, EVP_PKEY* key) {
 }
 
 bool add_name(X509_NAME* name, const char* field, std::string_view value) {
-    return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
+    return X509_NAME_add_entry_by_txt(name,
+                                      field,
+                                      MBSTRING_UTF8,
                                       reinterpret_cast<const unsigned char*>(value.data()),
-                                      static_cast<int>(value.size()), -1, 0) == 1;
+                                      static_cast<int>(value.size()),
+                                      -1,
+                                      0) == 1;
 }
 
-}  // namespace
+} // namespace
 
 Result<Owned<evp_pkey_st>> generate_key() {
     Owned<evp_pkey_st> key(EVP_EC_gen("P-256"));
@@ -92,8 +98,8 @@ Result<Owned<evp_pkey_st>> generate_key() {
     return key;
 }
 
-Result<Owned<x509_st>> make_root(evp_pkey_st& key, std::string_view organisation,
-                                 const Validity& validity) {
+Result<Owned<x509_st>>
+make_root(evp_pkey_st& key, std::string_view organisation, const Validity& validity) {
     Owned<x509_st> root(X509_new());
     X509* it = root.get();
     bool made = start_certificate(it, &key, validity) &&
@@ -109,8 +115,8 @@ Result<Owned<x509_st>> make_root(evp_pkey_st& key, std::string_view organisation
     return root;
 }
 
-Result<Owned<x509_st>> make_leaf(const LeafRequest& request, x509_st& issuer,
-                                 evp_pkey_st& issuer_key) {
+Result<Owned<x509_st>>
+make_leaf(const LeafRequest& request, x509_st& issuer, evp_pkey_st& issuer_key) {
     Owned<x509_st> leaf(X509_new());
     X509* it = leaf.get();
     bool made = start_certificate(it, request.key, request.validity) &&
@@ -118,12 +124,12 @@ Result<Owned<x509_st>> make_leaf(const LeafRequest& request, x509_st& issuer,
                 add_extension(it, &issuer, NID_basic_constraints, "critical,CA:FALSE") &&
                 add_extension(it, &issuer, NID_key_usage, "critical,digitalSignature") &&
                 add_extension(it, &issuer, NID_ext_key_usage, "serverAuth,clientAuth") &&
-                add_authority_key_id(it, &issuer) &&
-                add_uri_san(it, request.uri, Critical::yes) && sign(it, &issuer_key);
+                add_authority_key_id(it, &issuer) && add_uri_san(it, request.uri, Critical::yes) &&
+                sign(it, &issuer_key);
     if (!made) {
         return openssl_failure(fmt::format("signing the certificate of {}", request.uri));
     }
     return leaf;
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

@@ -1,25 +1,25 @@
 #include "mtls/context.h"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-
-#include <fmt/core.h>
-
-#include <cstring>
-
 #include "daemon/base/limits.h"
 #include "mtls/lean_provider.h"
 #include "mtls/openssl.h"
 #include "mtls/session_hooks.h"
 
+#include <fmt/core.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <cstring>
+
 namespace orlop::mtls {
 namespace {
 
 std::unexpected<Error> openssl_failure(const Svid& svid, std::string_view what) {
-    return fail(ErrorKind::internal, fmt::format("TLS context of {}: {}: {}",
-                                                 svid.identity().to_string(), what,
-                                                 openssl_reason()));
+    return fail(
+        ErrorKind::internal,
+        fmt::format(
+            "TLS context of {}: {}: {}", svid.identity().to_string(), what, openssl_reason()));
 }
 
 Result<std::string> encode_alpn(const std::vector<std::string>& names) {
@@ -34,13 +34,20 @@ Result<std::string> encode_alpn(const std::vector<std::string>& names) {
     return wire;
 }
 
-int select_alpn(SSL*, const unsigned char** chosen, unsigned char* chosen_size,
-                const unsigned char* offered, unsigned offered_size, void* context_parts) {
+int select_alpn(SSL*,
+                const unsigned char** chosen,
+                unsigned char* chosen_size,
+                const unsigned char* offered,
+                unsigned offered_size,
+                void* context_parts) {
     const auto& ours = static_cast<ContextParts*>(context_parts)->alpn_wire;
     unsigned char* name = nullptr;
-    int found = SSL_select_next_proto(&name, chosen_size,
+    int found = SSL_select_next_proto(&name,
+                                      chosen_size,
                                       reinterpret_cast<const unsigned char*>(ours.data()),
-                                      static_cast<unsigned>(ours.size()), offered, offered_size);
+                                      static_cast<unsigned>(ours.size()),
+                                      offered,
+                                      offered_size);
     *chosen = name;
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -67,8 +74,9 @@ bool set_protocol(SSL_CTX* tls) {
     // Both ends know TLS 1.3: no fake ChangeCipherSpec records for middleboxes.
     SSL_CTX_clear_options(tls, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
     // NO_AUTO_CHAIN: else OpenSSL searches a chain for our own leaf in every handshake.
-    SSL_CTX_set_mode(tls, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(tls,
+                     SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_max_cert_list(tls, limits::tls_certificate_list_bytes_max);
     SSL_CTX_set_max_early_data(tls, 0);
     SSL_CTX_set_recv_max_early_data(tls, 0);
@@ -79,8 +87,9 @@ bool set_protocol(SSL_CTX* tls) {
         "rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pkcs1_sha256:rsa_pkcs1_sha384";
     return SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(tls, TLS1_3_VERSION) == 1 &&
-           SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                         "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
+           SSL_CTX_set_ciphersuites(tls,
+                                    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                                    "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
            SSL_CTX_set1_groups_list(tls, "X25519:P-256") == 1 &&
            SSL_CTX_set1_sigalgs_list(tls, signatures) == 1;
 }
@@ -121,13 +130,14 @@ bool configure(ContextParts& parts) {
     }
     SSL_CTX_set_alpn_select_cb(server, select_alpn, &parts);
     // Returns 0 for success, unlike its neighbours.
-    bool alpn = SSL_CTX_set_alpn_protos(
-                    client, reinterpret_cast<const unsigned char*>(parts.alpn_wire.data()),
-                    static_cast<unsigned>(parts.alpn_wire.size())) == 0;
+    bool alpn =
+        SSL_CTX_set_alpn_protos(client,
+                                reinterpret_cast<const unsigned char*>(parts.alpn_wire.data()),
+                                static_cast<unsigned>(parts.alpn_wire.size())) == 0;
     return alpn && set_resumption(client, server, session_scope(parts.options));
 }
 
-}  // namespace
+} // namespace
 
 ssl_session_st* ClientSessions::find(const std::string& key) {
     auto found = by_key_.find(key);
@@ -182,16 +192,25 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(ContextOptions options) {
 TlsContext::TlsContext(std::unique_ptr<ContextParts> parts) : parts_(std::move(parts)) {}
 TlsContext::~TlsContext() = default;
 
-const Svid& TlsContext::svid() const { return parts_->options.svid; }
-const TrustBundle& TlsContext::bundle() const { return *parts_->options.bundle; }
-std::uint64_t TlsContext::policy_generation() const { return parts_->options.policy_generation; }
-std::size_t TlsContext::client_sessions() const { return parts_->client_sessions.size(); }
+const Svid& TlsContext::svid() const {
+    return parts_->options.svid;
+}
+const TrustBundle& TlsContext::bundle() const {
+    return *parts_->options.bundle;
+}
+std::uint64_t TlsContext::policy_generation() const {
+    return parts_->options.policy_generation;
+}
+std::size_t TlsContext::client_sessions() const {
+    return parts_->client_sessions.size();
+}
 
-bool TlsContext::outdated_by(const Svid& svid, const TrustBundle& bundle,
+bool TlsContext::outdated_by(const Svid& svid,
+                             const TrustBundle& bundle,
                              std::uint64_t generation) const {
     return svid.fingerprint() != this->svid().fingerprint() ||
            bundle.fingerprint() != this->bundle().fingerprint() ||
            generation != policy_generation();
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

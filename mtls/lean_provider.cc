@@ -15,8 +15,8 @@ namespace orlop::mtls {
 namespace {
 
 // Key types of certificates and key exchange that context.cc offers, and what TLS 1.3 derives with.
-constexpr std::array<std::string_view, 6> key_types{"EC",     "RSA",     "RSA-PSS",
-                                                    "X25519", "ED25519", "HMAC"};
+constexpr std::array<std::string_view, 6> key_types{
+    "EC", "RSA", "RSA-PSS", "X25519", "ED25519", "HMAC"};
 
 struct Algorithms {
     OSSL_PROVIDER* full = nullptr;
@@ -30,7 +30,7 @@ Algorithms& algorithms() {
 }
 
 bool is_wanted_type(const OSSL_ALGORITHM& algorithm) {
-    std::string_view names = algorithm.algorithm_names;  // "EC:id-ecPublicKey:1.2.840.10045.2.1"
+    std::string_view names = algorithm.algorithm_names; // "EC:id-ecPublicKey:1.2.840.10045.2.1"
     return std::ranges::find(key_types, names.substr(0, names.find(':'))) != key_types.end();
 }
 
@@ -50,7 +50,7 @@ std::vector<OSSL_ALGORITHM> choose(OSSL_PROVIDER* full, int operation, Wanted wa
             chosen.push_back(*each);
         }
     }
-    chosen.push_back({});  // ends the list
+    chosen.push_back({}); // ends the list
     return chosen;
 }
 
@@ -73,7 +73,9 @@ int get_capabilities(void*, const char* capability, OSSL_CALLBACK* callback, voi
     return OSSL_PROVIDER_get_capabilities(algorithms().full, capability, callback, argument);
 }
 
-int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,
+int initialise(const OSSL_CORE_HANDLE*,
+               const OSSL_DISPATCH*,
+               const OSSL_DISPATCH** out,
                void** provider_context) {
     static const OSSL_DISPATCH functions[] = {
         {OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query)},
@@ -106,11 +108,11 @@ OSSL_LIB_CTX* make_library() {
     return library;
 }
 
-}  // namespace
+} // namespace
 
 ossl_lib_ctx_st* lean_library() {
     static OSSL_LIB_CTX* const library = make_library();
     return library;
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

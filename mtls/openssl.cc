@@ -3,6 +3,7 @@
 // The one-shot EVP digests of OpenSSL 3.0 look their algorithm up under a lock at each call, and
 // digest_parts() runs in every handshake; the plain SHA-256 functions do not.
 #define OPENSSL_SUPPRESS_DEPRECATED
+#include <fmt/core.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -10,8 +11,6 @@
 #include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-
-#include <fmt/core.h>
 
 #include <ctime>
 
@@ -34,8 +33,8 @@ std::string take_text(BIO* bio) {
 
 bool reached_end_of_pem() {
     unsigned long code = ERR_peek_last_error();
-    return code == 0 || (ERR_GET_LIB(code) == ERR_LIB_PEM &&
-                         ERR_GET_REASON(code) == PEM_R_NO_START_LINE);
+    return code == 0 ||
+           (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE);
 }
 
 WallTime to_wall_time(const ASN1_TIME* time) {
@@ -48,16 +47,32 @@ WallTime to_wall_time(const ASN1_TIME* time) {
     return std::chrono::system_clock::from_time_t(std::min(timegm(&parts), seconds_max));
 }
 
-}  // namespace
+} // namespace
 
-void OpensslDeleter::operator()(bio_st* object) const noexcept { BIO_free_all(object); }
-void OpensslDeleter::operator()(evp_pkey_st* object) const noexcept { EVP_PKEY_free(object); }
-void OpensslDeleter::operator()(ssl_ctx_st* object) const noexcept { SSL_CTX_free(object); }
-void OpensslDeleter::operator()(ssl_session_st* object) const noexcept { SSL_SESSION_free(object); }
-void OpensslDeleter::operator()(ssl_st* object) const noexcept { SSL_free(object); }
-void OpensslDeleter::operator()(stack_st_X509* object) const noexcept { sk_X509_free(object); }
-void OpensslDeleter::operator()(x509_st* object) const noexcept { X509_free(object); }
-void OpensslDeleter::operator()(x509_store_st* object) const noexcept { X509_STORE_free(object); }
+void OpensslDeleter::operator()(bio_st* object) const noexcept {
+    BIO_free_all(object);
+}
+void OpensslDeleter::operator()(evp_pkey_st* object) const noexcept {
+    EVP_PKEY_free(object);
+}
+void OpensslDeleter::operator()(ssl_ctx_st* object) const noexcept {
+    SSL_CTX_free(object);
+}
+void OpensslDeleter::operator()(ssl_session_st* object) const noexcept {
+    SSL_SESSION_free(object);
+}
+void OpensslDeleter::operator()(ssl_st* object) const noexcept {
+    SSL_free(object);
+}
+void OpensslDeleter::operator()(stack_st_X509* object) const noexcept {
+    sk_X509_free(object);
+}
+void OpensslDeleter::operator()(x509_st* object) const noexcept {
+    X509_free(object);
+}
+void OpensslDeleter::operator()(x509_store_st* object) const noexcept {
+    X509_STORE_free(object);
+}
 
 std::string openssl_reason() {
     std::string text;
@@ -70,8 +85,8 @@ std::string openssl_reason() {
     return text.empty() ? "no detail" : text;
 }
 
-Result<std::vector<Owned<x509_st>>> parse_certificates(std::string_view pem, std::string_view what,
-                                                       std::size_t count_max) {
+Result<std::vector<Owned<x509_st>>>
+parse_certificates(std::string_view pem, std::string_view what, std::size_t count_max) {
     ERR_clear_error();
     auto bio = read_only_bio(pem);
     std::vector<Owned<x509_st>> certificates;
@@ -90,7 +105,8 @@ Result<std::vector<Owned<x509_st>>> parse_certificates(std::string_view pem, std
         return fail(ErrorKind::invalid_input,
                     fmt::format("{}: not a list of PEM certificates ({}); expected "
                                 "-----BEGIN CERTIFICATE----- blocks only",
-                                what, openssl_reason()));
+                                what,
+                                openssl_reason()));
     }
     ERR_clear_error();
     return certificates;
@@ -102,9 +118,9 @@ Result<Owned<evp_pkey_st>> parse_private_key(std::string_view pem, std::string_v
     Owned<evp_pkey_st> key(
         bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, refuse_passphrase, nullptr) : nullptr);
     if (key == nullptr) {
-        return fail(ErrorKind::invalid_input,
-                    fmt::format("{}: not an unencrypted PEM private key ({})", what,
-                                openssl_reason()));
+        return fail(
+            ErrorKind::invalid_input,
+            fmt::format("{}: not an unencrypted PEM private key ({})", what, openssl_reason()));
     }
     return key;
 }
@@ -134,7 +150,7 @@ std::vector<std::uint8_t> certificate_der(const x509_st& certificate) {
 
 WallTime not_before_of(const x509_st& certificate) {
     WallTime time = to_wall_time(X509_get0_notBefore(&certificate));
-    return time == WallTime::min() ? WallTime::max() : time;  // unreadable: valid never
+    return time == WallTime::min() ? WallTime::max() : time; // unreadable: valid never
 }
 
 WallTime not_after_of(const x509_st& certificate) {
@@ -163,4 +179,4 @@ Digest digest_parts(std::span<const std::span<const std::uint8_t>> parts) {
     return digest;
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

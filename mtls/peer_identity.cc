@@ -1,16 +1,15 @@
 #include "mtls/peer_identity.h"
 
+#include "daemon/base/limits.h"
+#include "mtls/openssl.h"
+
+#include <fmt/core.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
-#include <fmt/core.h>
-
 #include <algorithm>
-
-#include "daemon/base/limits.h"
-#include "mtls/openssl.h"
 
 namespace orlop::mtls {
 namespace {
@@ -48,7 +47,8 @@ std::expected<void, PeerRefusal> check_leaf_usage(X509* leaf, PeerRole role) {
                       "the leaf's keyUsage allows signing certificates or CRLs");
     }
     if (usage == UINT32_MAX || (usage & KU_DIGITAL_SIGNATURE) == 0) {
-        return refuse(RefusalReason::key_usage_missing, "the leaf's keyUsage lacks digitalSignature");
+        return refuse(RefusalReason::key_usage_missing,
+                      "the leaf's keyUsage lacks digitalSignature");
     }
     std::uint32_t extended = X509_get_extended_key_usage(leaf);
     std::uint32_t wanted = role == PeerRole::client ? XKU_SSL_CLIENT : XKU_SSL_SERVER;
@@ -64,12 +64,14 @@ std::expected<void, PeerRefusal> check_leaf_times(X509* leaf, WallTime now) {
     if (now < not_before_of(*leaf)) {
         return refuse(RefusalReason::not_yet_valid,
                       fmt::format("the leaf is valid from {}, and it is {}; compare the clocks",
-                                  format_time(not_before_of(*leaf)), format_time(now)));
+                                  format_time(not_before_of(*leaf)),
+                                  format_time(now)));
     }
     if (now > not_after_of(*leaf)) {
         return refuse(RefusalReason::expired,
                       fmt::format("the leaf ended {}, and it is {}; does its node still renew?",
-                                  format_time(not_after_of(*leaf)), format_time(now)));
+                                  format_time(not_after_of(*leaf)),
+                                  format_time(now)));
     }
     return {};
 }
@@ -84,10 +86,13 @@ PeerRefusal chain_refusal(X509_STORE_CTX* path, const SpiffeId& id) {
     } else if (code == X509_V_ERR_CERT_CHAIN_TOO_LONG) {
         reason = RefusalReason::chain_too_long;
     }
-    return PeerRefusal{reason, fmt::format("{}: {} at depth {}; compare the issuer with the roots "
-                                           "of trust domain {}",
-                                           id.to_string(), X509_verify_cert_error_string(code),
-                                           X509_STORE_CTX_get_error_depth(path), id.trust_domain)};
+    return PeerRefusal{reason,
+                       fmt::format("{}: {} at depth {}; compare the issuer with the roots "
+                                   "of trust domain {}",
+                                   id.to_string(),
+                                   X509_verify_cert_error_string(code),
+                                   X509_STORE_CTX_get_error_depth(path),
+                                   id.trust_domain)};
 }
 
 struct PathDeleter {
@@ -98,21 +103,23 @@ void set_path_rules(X509_STORE_CTX* path, const PeerCheck& check) {
     X509_VERIFY_PARAM* rules = X509_STORE_CTX_get0_param(path);
     X509_VERIFY_PARAM_set_time(rules, std::chrono::system_clock::to_time_t(check.now));
     X509_VERIFY_PARAM_set_depth(rules, static_cast<int>(limits::tls_chain_certificates_max));
-    X509_VERIFY_PARAM_set_auth_level(rules, 2);  // 112 bits: no RSA-1024, no SHA-1
+    X509_VERIFY_PARAM_set_auth_level(rules, 2); // 112 bits: no RSA-1024, no SHA-1
     // With a purpose OpenSSL also checks the extended key usage of every intermediate.
-    X509_VERIFY_PARAM_set_purpose(rules, check.role == PeerRole::client ? X509_PURPOSE_SSL_CLIENT
-                                                                        : X509_PURPOSE_SSL_SERVER);
+    X509_VERIFY_PARAM_set_purpose(
+        rules, check.role == PeerRole::client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER);
 }
 
 // Returns the earliest end of the path that was found.
-std::expected<WallTime, PeerRefusal> check_path(std::span<x509_st* const> chain, const SpiffeId& id,
-                                                const PeerCheck& check) {
+std::expected<WallTime, PeerRefusal>
+check_path(std::span<x509_st* const> chain, const SpiffeId& id, const PeerCheck& check) {
     X509_STORE* roots = store_for(check.bundle->contents(), id.trust_domain);
     if (roots == nullptr) {
         return refuse(RefusalReason::trust_domain_unknown,
                       fmt::format("{}: trust domain {} is neither {} nor an alias nor federated; "
                                   "check trustDomainAliases",
-                                  id.to_string(), id.trust_domain, check.bundle->local_domain()));
+                                  id.to_string(),
+                                  id.trust_domain,
+                                  check.bundle->local_domain()));
     }
     std::unique_ptr<X509_STORE_CTX, PathDeleter> path(X509_STORE_CTX_new());
     Owned<stack_st_X509> sent(sk_X509_new_null());
@@ -172,30 +179,46 @@ Verdict check_expectation(PeerIdentity peer, const PeerCheck& check) {
     if (!check.expected->accepts(peer.id, *check.bundle)) {
         return refuse(RefusalReason::unexpected_identity,
                       fmt::format("the peer is {}, expected {}; check the callee's service account",
-                                  peer.id.to_string(), check.expected->describe()));
+                                  peer.id.to_string(),
+                                  check.expected->describe()));
     }
     return peer;
 }
 
-}  // namespace
+} // namespace
 
 std::string_view refusal_name(RefusalReason reason) {
     switch (reason) {
-    case RefusalReason::no_certificate: return "no_certificate";
-    case RefusalReason::malformed: return "malformed";
-    case RefusalReason::chain_too_long: return "chain_too_long";
-    case RefusalReason::leaf_is_ca: return "leaf_is_ca";
-    case RefusalReason::leaf_may_sign: return "leaf_may_sign";
-    case RefusalReason::key_usage_missing: return "key_usage_missing";
-    case RefusalReason::extended_key_usage: return "extended_key_usage";
-    case RefusalReason::uri_san_missing: return "uri_san_missing";
-    case RefusalReason::uri_san_many: return "uri_san_many";
-    case RefusalReason::not_a_spiffe_id: return "not_a_spiffe_id";
-    case RefusalReason::trust_domain_unknown: return "trust_domain_unknown";
-    case RefusalReason::not_yet_valid: return "not_yet_valid";
-    case RefusalReason::expired: return "expired";
-    case RefusalReason::untrusted_chain: return "untrusted_chain";
-    case RefusalReason::unexpected_identity: return "unexpected_identity";
+    case RefusalReason::no_certificate:
+        return "no_certificate";
+    case RefusalReason::malformed:
+        return "malformed";
+    case RefusalReason::chain_too_long:
+        return "chain_too_long";
+    case RefusalReason::leaf_is_ca:
+        return "leaf_is_ca";
+    case RefusalReason::leaf_may_sign:
+        return "leaf_may_sign";
+    case RefusalReason::key_usage_missing:
+        return "key_usage_missing";
+    case RefusalReason::extended_key_usage:
+        return "extended_key_usage";
+    case RefusalReason::uri_san_missing:
+        return "uri_san_missing";
+    case RefusalReason::uri_san_many:
+        return "uri_san_many";
+    case RefusalReason::not_a_spiffe_id:
+        return "not_a_spiffe_id";
+    case RefusalReason::trust_domain_unknown:
+        return "trust_domain_unknown";
+    case RefusalReason::not_yet_valid:
+        return "not_yet_valid";
+    case RefusalReason::expired:
+        return "expired";
+    case RefusalReason::untrusted_chain:
+        return "untrusted_chain";
+    case RefusalReason::unexpected_identity:
+        return "unexpected_identity";
     }
     return "unknown";
 }
@@ -205,9 +228,13 @@ Error PeerRefusal::to_error() const {
                  fmt::format("peer refused, {}: {}", refusal_name(reason), detail)};
 }
 
-ExpectedPeer ExpectedPeer::any() { return {}; }
+ExpectedPeer ExpectedPeer::any() {
+    return {};
+}
 
-ExpectedPeer ExpectedPeer::exactly(SpiffeId id) { return one_of({std::move(id)}); }
+ExpectedPeer ExpectedPeer::exactly(SpiffeId id) {
+    return one_of({std::move(id)});
+}
 
 ExpectedPeer ExpectedPeer::one_of(std::vector<SpiffeId> ids) {
     ExpectedPeer expected;
@@ -237,7 +264,7 @@ std::expected<SpiffeId, PeerRefusal> leaf_identity(x509_st& leaf) {
             X509_get_ext_d2i(&leaf, NID_subject_alt_name, &critical, nullptr)),
         GENERAL_NAMES_free);
     ERR_clear_error();
-    if (names == nullptr && critical != -1) {  // -1: absent, -2: twice, else: does not parse
+    if (names == nullptr && critical != -1) { // -1: absent, -2: twice, else: does not parse
         return refuse(RefusalReason::malformed, "the leaf's subjectAltName does not parse");
     }
     const ASN1_IA5STRING* only = nullptr;
@@ -271,7 +298,8 @@ Verdict verify_certificates(std::span<x509_st* const> chain, const PeerCheck& ch
     }
     if (chain.size() > limits::tls_chain_certificates_max) {
         return refuse(RefusalReason::chain_too_long,
-                      fmt::format("{} certificates, at most {}", chain.size(),
+                      fmt::format("{} certificates, at most {}",
+                                  chain.size(),
                                   limits::tls_chain_certificates_max));
     }
     if (check.cache == nullptr) {
@@ -294,22 +322,23 @@ Verdict verify_peer(std::span<const std::span<const std::uint8_t>> chain_der,
                     const PeerCheck& check) {
     if (chain_der.size() > limits::tls_chain_certificates_max) {
         return refuse(RefusalReason::chain_too_long,
-                      fmt::format("{} certificates, at most {}", chain_der.size(),
+                      fmt::format("{} certificates, at most {}",
+                                  chain_der.size(),
                                   limits::tls_chain_certificates_max));
     }
     std::vector<Owned<x509_st>> owned;
     std::vector<x509_st*> chain;
     for (auto der : chain_der) {
         const unsigned char* at = der.data();
-        Owned<x509_st> parsed(
-            der.size() > limits::tls_certificate_list_bytes_max
-                ? nullptr
-                : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+        Owned<x509_st> parsed(der.size() > limits::tls_certificate_list_bytes_max
+                                  ? nullptr
+                                  : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
         ERR_clear_error();
         if (parsed == nullptr || at != der.data() + der.size()) {
             return refuse(RefusalReason::malformed,
                           fmt::format("certificate {} of {} is not one DER certificate",
-                                      owned.size() + 1, chain_der.size()));
+                                      owned.size() + 1,
+                                      chain_der.size()));
         }
         chain.push_back(parsed.get());
         owned.push_back(std::move(parsed));
@@ -317,4 +346,4 @@ Verdict verify_peer(std::span<const std::span<const std::uint8_t>> chain_der,
     return verify_certificates(chain, check);
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

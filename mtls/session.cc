@@ -1,21 +1,20 @@
 #include "mtls/session.h"
 
+#include "daemon/base/limits.h"
+#include "mtls/openssl.h"
+#include "mtls/record_framer.h"
+#include "mtls/session_hooks.h"
+
+#include <fmt/core.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <vector>
-
-#include "daemon/base/limits.h"
-#include "mtls/openssl.h"
-#include "mtls/record_framer.h"
-#include "mtls/session_hooks.h"
 
 namespace orlop::mtls {
 namespace {
@@ -29,7 +28,7 @@ static_assert(limits::tls_pending_output_bytes_max >= 2 * tls_record_room_bytes,
 // RFC 8446 §5.5 allows about 2^24.5 records of AES-GCM under one key.
 constexpr std::uint64_t records_per_key_max = 1ULL << 23;
 
-}  // namespace
+} // namespace
 
 enum class Phase : unsigned char { handshaking, established, peer_closed, failed };
 
@@ -50,16 +49,16 @@ struct SessionParts {
     std::optional<PeerRefusal> refusal;
     std::optional<PeerIdentity> peer;
 
-    RecordFramer framer;                     // holds at most one partial record
-    std::span<const std::uint8_t> input;     // whole records OpenSSL may read now
-    std::span<std::uint8_t> room;            // the caller's buffer during send()
-    std::vector<std::uint8_t> pending;       // output that found no room
+    RecordFramer framer;                 // holds at most one partial record
+    std::span<const std::uint8_t> input; // whole records OpenSSL may read now
+    std::span<std::uint8_t> room;        // the caller's buffer during send()
+    std::vector<std::uint8_t> pending;   // output that found no room
     std::size_t pending_sent = 0;
     std::size_t handshake_bytes = 0;
     std::uint64_t plaintext_bytes = 0;
     std::uint64_t post_handshake_messages = 0;
     std::uint64_t records_under_key = 0;
-    std::string_view limit_reached;          // name of the bound, when one stopped OpenSSL
+    std::string_view limit_reached; // name of the bound, when one stopped OpenSSL
 
     // Whether OpenSSL can go on, in the words of receive().
     enum class Step : unsigned char { progress, needs_input, needs_room, closed, failed };
@@ -78,7 +77,9 @@ struct SessionParts {
 
 namespace {
 
-SessionParts& parts_of(BIO* bio) { return *static_cast<SessionParts*>(BIO_get_data(bio)); }
+SessionParts& parts_of(BIO* bio) {
+    return *static_cast<SessionParts*>(BIO_get_data(bio));
+}
 SessionParts& parts_of(const SSL* ssl) {
     return *static_cast<SessionParts*>(SSL_get_app_data(ssl));
 }
@@ -120,7 +121,8 @@ long control(BIO*, int command, long, void*) {
 // Made once and never changed: OpenSSL has only 128 BIO types for a process.
 BIO_METHOD* buffer_method() {
     static BIO_METHOD* const method = [] {
-        BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "orlop buffers");
+        BIO_METHOD* made =
+            BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "orlop buffers");
         if (made != nullptr) {
             BIO_meth_set_read_ex(made, read_input);
             BIO_meth_set_write_ex(made, write_output);
@@ -136,9 +138,10 @@ Error describe_failure(unsigned long code, std::string_view text) {
     int reason = ERR_GET_REASON(code);
     if (reason > SSL_AD_REASON_OFFSET) {
         int alert = reason - SSL_AD_REASON_OFFSET;
-        bool about_identity = (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN)
-                              || alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_ACCESS_DENIED ||
-                              alert == SSL_AD_CERTIFICATE_REQUIRED;
+        bool about_identity =
+            (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) ||
+            alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_ACCESS_DENIED ||
+            alert == SSL_AD_CERTIFICATE_REQUIRED;
         return about_identity
                    ? Error{ErrorKind::unauthenticated,
                            fmt::format("the peer refused our certificate: {}; see its log", text)}
@@ -151,15 +154,16 @@ Error describe_failure(unsigned long code, std::string_view text) {
     return {ErrorKind::invalid_input, fmt::format("TLS: {}", text)};
 }
 
-}  // namespace
+} // namespace
 
 // ---- Hooks
 
 int verify_peer_in_handshake(x509_store_ctx_st* path, void*) {
-    auto* ssl = static_cast<SSL*>(
-        X509_STORE_CTX_get_ex_data(path, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    auto* ssl =
+        static_cast<SSL*>(X509_STORE_CTX_get_ex_data(path, SSL_get_ex_data_X509_STORE_CTX_idx()));
     SessionParts& parts = parts_of(ssl);
-    auto peer = parts.check_peer(X509_STORE_CTX_get0_cert(path), X509_STORE_CTX_get0_untrusted(path));
+    auto peer =
+        parts.check_peer(X509_STORE_CTX_get0_cert(path), X509_STORE_CTX_get0_untrusted(path));
     if (!peer) {
         int code = X509_V_ERR_CERT_REJECTED;
         if (peer.error().reason == RefusalReason::expired) {
@@ -181,15 +185,17 @@ int store_client_session(ssl_st* ssl, ssl_session_st* session) {
     if (parts.resumption_key.empty() || !parts.peer || parts.phase == Phase::failed) {
         return 0;
     }
-    auto left = std::chrono::duration_cast<std::chrono::seconds>(parts.peer->valid_until - parts.now);
-    SSL_SESSION_set_timeout(session, std::min<long>(SSL_SESSION_get_timeout(session), left.count()));
+    auto left =
+        std::chrono::duration_cast<std::chrono::seconds>(parts.peer->valid_until - parts.now);
+    SSL_SESSION_set_timeout(session,
+                            std::min<long>(SSL_SESSION_get_timeout(session), left.count()));
     parts.context->parts().client_sessions.insert(parts.resumption_key,
                                                   Owned<ssl_session_st>(session));
     return 1;
 }
 
-void count_message(int written, int, int content_type, const void*, std::size_t, ssl_st* ssl,
-                   void*) {
+void count_message(
+    int written, int, int content_type, const void*, std::size_t, ssl_st* ssl, void*) {
     if (written != 0 || content_type != SSL3_RT_HANDSHAKE) {
         return;
     }
@@ -248,8 +254,11 @@ void SessionParts::fail_with(Error reason) {
         error->side = peer_role == PeerRole::client ? Side::downstream : Side::upstream;
     }
     phase = Phase::failed;
-    // A ticket that led to a failed handshake or a refusal is not tried again.
-    if (!resumption_key.empty() && (!handshake_done || error->kind == ErrorKind::unauthenticated)) {
+    // A ticket that led to a failed handshake or a refusal is not tried again. A server that
+    // refuses a resumed client can send no alert any more: the bytes just end, before the first.
+    bool ticket_in_doubt = !handshake_done || error->kind == ErrorKind::unauthenticated ||
+                           (plaintext_bytes == 0 && SSL_session_reused(ssl.get()) == 1);
+    if (!resumption_key.empty() && ticket_in_doubt) {
         context->parts().client_sessions.erase(resumption_key);
     }
 }
@@ -275,8 +284,8 @@ void SessionParts::fail_from_openssl() {
 void SessionParts::finish_handshake() {
     handshake_done = true;
     if (SSL_session_reused(ssl.get()) == 1) {
-        auto again = check_peer(SSL_get0_peer_certificate(ssl.get()),
-                                SSL_get_peer_cert_chain(ssl.get()));
+        auto again =
+            check_peer(SSL_get0_peer_certificate(ssl.get()), SSL_get_peer_cert_chain(ssl.get()));
         if (!again) {
             refusal = std::move(again.error());
             fail_with(refusal->to_error());
@@ -385,7 +394,7 @@ Result<void> attach_tls(SessionParts& parts, ssl_ctx_st* tls) {
     return {};
 }
 
-}  // namespace
+} // namespace
 
 Result<TlsSession> TlsSession::client(std::shared_ptr<TlsContext> context, ClientOptions options) {
     auto parts = std::make_unique<SessionParts>();
@@ -405,7 +414,7 @@ Result<TlsSession> TlsSession::client(std::shared_ptr<TlsContext> context, Clien
     if (known != nullptr) {
         SSL_set_session(parts->ssl.get(), known);
     }
-    if (parts->advance_handshake() == SessionParts::Step::failed) {  // queues the ClientHello
+    if (parts->advance_handshake() == SessionParts::Step::failed) { // queues the ClientHello
         return std::unexpected(*parts->error);
     }
     return TlsSession(std::move(parts));
@@ -459,7 +468,7 @@ Result<Transfer> TlsSession::receive(std::span<const std::uint8_t> encrypted,
         return std::unexpected(*parts.error);
     }
     if (parts.phase == Phase::peer_closed) {
-        done.consumed = encrypted.size();  // RFC 8446 §6.1: what follows a close_notify is ignored
+        done.consumed = encrypted.size(); // RFC 8446 §6.1: what follows a close_notify is ignored
     }
     return done;
 }
@@ -482,7 +491,8 @@ Result<Transfer> TlsSession::send(std::span<const std::uint8_t> plaintext,
             SSL_key_update(parts.ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED);
             parts.records_under_key = 0;
         }
-        std::size_t size = std::min({plaintext.size() - done.consumed, limits::tls_record_bytes_max,
+        std::size_t size = std::min({plaintext.size() - done.consumed,
+                                     limits::tls_record_bytes_max,
                                      parts.room.size() - record_overhead_bytes});
         std::size_t written = 0;
         ERR_clear_error();
@@ -501,7 +511,9 @@ Result<Transfer> TlsSession::send(std::span<const std::uint8_t> plaintext,
     return done;
 }
 
-bool TlsSession::has_output() const { return parts_->pending.size() > parts_->pending_sent; }
+bool TlsSession::has_output() const {
+    return parts_->pending.size() > parts_->pending_sent;
+}
 
 bool TlsSession::has_plaintext() const {
     return parts_->phase == Phase::established &&
@@ -531,13 +543,21 @@ Result<void> TlsSession::transport_ended() {
     return std::unexpected(*parts.error);
 }
 
-bool TlsSession::handshaking() const { return parts_->phase == Phase::handshaking; }
+bool TlsSession::handshaking() const {
+    return parts_->phase == Phase::handshaking;
+}
 bool TlsSession::established() const {
     return parts_->phase == Phase::established || parts_->phase == Phase::peer_closed;
 }
-bool TlsSession::peer_closed() const { return parts_->phase == Phase::peer_closed; }
-const std::optional<Error>& TlsSession::error() const { return parts_->error; }
-const std::optional<PeerRefusal>& TlsSession::refusal() const { return parts_->refusal; }
+bool TlsSession::peer_closed() const {
+    return parts_->phase == Phase::peer_closed;
+}
+const std::optional<Error>& TlsSession::error() const {
+    return parts_->error;
+}
+const std::optional<PeerRefusal>& TlsSession::refusal() const {
+    return parts_->refusal;
+}
 
 const std::optional<PeerIdentity>& TlsSession::peer() const {
     static const std::optional<PeerIdentity> nobody;
@@ -569,4 +589,4 @@ void TlsSession::release_idle_buffers() {
     }
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

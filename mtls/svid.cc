@@ -1,15 +1,14 @@
 #include "mtls/svid.h"
 
+#include "daemon/base/limits.h"
+#include "mtls/openssl.h"
+
+#include <fmt/core.h>
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
 
-#include <fmt/core.h>
-
 #include <algorithm>
-
-#include "daemon/base/limits.h"
-#include "mtls/openssl.h"
 
 namespace orlop::mtls {
 namespace {
@@ -23,7 +22,7 @@ Digest fingerprint_of(const std::vector<Owned<x509_st>>& chain) {
     return digest_parts(parts);
 }
 
-}  // namespace
+} // namespace
 
 Result<Svid> make_svid(std::vector<Owned<x509_st>> chain, Owned<evp_pkey_st> key) {
     auto identity = leaf_identity(*chain.front());
@@ -62,11 +61,21 @@ Result<Svid> Svid::from_pem(std::string_view chain_pem, std::string_view key_pem
     return make_svid(std::move(*chain), std::move(*key));
 }
 
-const SpiffeId& Svid::identity() const { return material_->identity; }
-WallTime Svid::not_before() const { return material_->not_before; }
-WallTime Svid::not_after() const { return material_->not_after; }
-const Digest& Svid::fingerprint() const { return material_->fingerprint; }
-std::string Svid::key_pem() const { return private_key_pem(*material_->key); }
+const SpiffeId& Svid::identity() const {
+    return material_->identity;
+}
+WallTime Svid::not_before() const {
+    return material_->not_before;
+}
+WallTime Svid::not_after() const {
+    return material_->not_after;
+}
+const Digest& Svid::fingerprint() const {
+    return material_->fingerprint;
+}
+std::string Svid::key_pem() const {
+    return private_key_pem(*material_->key);
+}
 
 std::string Svid::serial_hex() const {
     const ASN1_INTEGER* serial = X509_get0_serialNumber(material_->chain.front().get());
@@ -92,4 +101,4 @@ WallTime Svid::renew_at(double jitter) const {
     return not_before() + std::chrono::duration_cast<WallTime::duration>(wait);
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

@@ -1,15 +1,14 @@
 #include "mtls/trust_bundle.h"
 
+#include "daemon/base/limits.h"
+#include "mtls/openssl.h"
+
+#include <fmt/core.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <set>
-
-#include "daemon/base/limits.h"
-#include "mtls/openssl.h"
 
 namespace orlop::mtls {
 namespace {
@@ -38,7 +37,8 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-Result<void> add_roots(TrustBundleContents& contents, const TrustDomainRoots& domain,
+Result<void> add_roots(TrustBundleContents& contents,
+                       const TrustDomainRoots& domain,
                        std::set<std::vector<std::uint8_t>>& encoded) {
     std::string what = fmt::format("trust bundle of {}", domain.trust_domain);
     auto roots = parse_certificates(domain.roots_pem, what, limits::tls_roots_per_domain_max);
@@ -72,7 +72,7 @@ Digest fingerprint_of(const TrustBundleContents& contents,
     for (const auto& alias : contents.aliases) {
         parts.push_back(bytes_of(alias));
     }
-    parts.push_back({});  // no alias is empty: ends their list
+    parts.push_back({}); // no alias is empty: ends their list
     for (const auto& root : encoded) {
         parts.push_back(root);
     }
@@ -84,15 +84,15 @@ bool is_local(const TrustBundleContents& contents, std::string_view domain) {
            std::ranges::find(contents.aliases, domain) != contents.aliases.end();
 }
 
-}  // namespace
+} // namespace
 
 Result<std::shared_ptr<const TrustBundle>> TrustBundle::create(const TrustBundleOptions& options) {
     auto contents = std::make_unique<TrustBundleContents>();
     contents->local_domain = options.local_domain;
     contents->aliases = options.aliases;
     std::ranges::sort(contents->aliases);
-    if (options.local_domain.empty() || std::ranges::find(options.aliases, "") !=
-                                            options.aliases.end()) {
+    if (options.local_domain.empty() ||
+        std::ranges::find(options.aliases, "") != options.aliases.end()) {
         return fail(ErrorKind::invalid_input,
                     "trust bundle: a trust domain or alias is empty; check MeshConfig trustDomain "
                     "and trustDomainAliases");
@@ -115,9 +115,15 @@ TrustBundle::TrustBundle(std::unique_ptr<const TrustBundleContents> contents)
     : contents_(std::move(contents)) {}
 TrustBundle::~TrustBundle() = default;
 
-const std::string& TrustBundle::local_domain() const { return contents_->local_domain; }
-std::size_t TrustBundle::root_count() const { return contents_->root_count; }
-const Digest& TrustBundle::fingerprint() const { return contents_->fingerprint; }
+const std::string& TrustBundle::local_domain() const {
+    return contents_->local_domain;
+}
+std::size_t TrustBundle::root_count() const {
+    return contents_->root_count;
+}
+const Digest& TrustBundle::fingerprint() const {
+    return contents_->fingerprint;
+}
 
 bool TrustBundle::trusts(std::string_view trust_domain) const {
     return store_for(*contents_, trust_domain) != nullptr;
@@ -135,4 +141,4 @@ x509_store_st* store_for(const TrustBundleContents& contents, std::string_view t
     return own == contents.stores.end() ? nullptr : own->second.get();
 }
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

@@ -10,6 +10,8 @@
 //                                        .roots = {{"cluster.local", ca.roots_pem()}}});
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -17,21 +19,19 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/base/error.h"
-
 namespace orlop::mtls {
 
-struct TrustBundleContents;  // OpenSSL objects; mtls/openssl.h
+struct TrustBundleContents; // OpenSSL objects; mtls/openssl.h
 
 struct TrustDomainRoots {
     std::string trust_domain;
-    std::string roots_pem;  // one or more CA certificates
+    std::string roots_pem; // one or more CA certificates
 };
 
 struct TrustBundleOptions {
     std::string local_domain = "cluster.local";
     std::vector<std::string> aliases;
-    std::vector<TrustDomainRoots> roots;  // several entries of one domain are joined
+    std::vector<TrustDomainRoots> roots; // several entries of one domain are joined
 };
 
 class TrustBundle {
@@ -57,4 +57,4 @@ private:
     std::unique_ptr<const TrustBundleContents> contents_;
 };
 
-}  // namespace orlop::mtls
+} // namespace orlop::mtls

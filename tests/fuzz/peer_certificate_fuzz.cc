@@ -2,16 +2,16 @@
 // big-endian length; input that starts with '-' is taken as PEM. Beyond crashes, it proves that a
 // chain is never accepted unless its leaf is signed by the bundle's root, whose key exists only
 // inside this process: nothing the fuzzer writes may be accepted.
+#include "mtls/ca.h"
+#include "mtls/peer_identity.h"
+#include "mtls/svid.h"
+#include "mtls/trust_bundle.h"
+
 #include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <string_view>
 #include <vector>
-
-#include "mtls/ca.h"
-#include "mtls/peer_identity.h"
-#include "mtls/svid.h"
-#include "mtls/trust_bundle.h"
 
 namespace {
 
@@ -47,15 +47,15 @@ void judge_der(World& world, std::span<const std::uint8_t> input, PeerRole role)
         input = input.subspan(size);
     }
     auto expected = ExpectedPeer::any();
-    auto verdict = verify_peer(
-        chain, {world.bundle.get(), role, &expected, world.now, &world.cache});
+    auto verdict =
+        verify_peer(chain, {world.bundle.get(), role, &expected, world.now, &world.cache});
     if (verdict || refusal_name(verdict.error().reason) == "unknown" ||
         verdict.error().detail.empty()) {
         std::abort();
     }
 }
 
-}  // namespace
+} // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static World world;

@@ -1,4 +1,5 @@
 #include "mtls/ca.h"
+#include "tests/unit/mtls/fixture.h"
 
 #include <sys/stat.h>
 
@@ -6,8 +7,6 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
-
-#include "tests/unit/mtls/fixture.h"
 
 namespace orlop::mtls {
 namespace {
@@ -33,7 +32,7 @@ protected:
         return std::string(std::istreambuf_iterator<char>(in), {});
     }
     unsigned mode(const std::string& name) const {
-        struct stat state {};
+        struct stat state{};
         ::stat(file(name).c_str(), &state);
         return state.st_mode & 07777;
     }
@@ -66,7 +65,8 @@ TEST_F(CaFiles, are_created_once_with_a_secret_key_and_reused) {
     ASSERT_TRUE(second) << second.error().context;
     EXPECT_EQ(first->roots_pem(), second->roots_pem());
     auto svid = second->issue(identity("cart"), hour, now).value();
-    EXPECT_EQ(reason(verify({svid.material().chain.front().get()}, *bundle_of(*first))), "accepted");
+    EXPECT_EQ(reason(verify({svid.material().chain.front().get()}, *bundle_of(*first))),
+              "accepted");
     EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 2);
 }
 
@@ -119,8 +119,8 @@ TEST_F(CaFiles, are_refused_by_name_and_with_the_remedy) {
 
 TEST_F(CaFiles, are_refused_when_the_root_has_ended) {
     ASSERT_TRUE(load());
-    auto later = CertificateAuthority::load_or_create({directory_, "cluster.local"},
-                                                      now + ca_ttl + hour);
+    auto later =
+        CertificateAuthority::load_or_create({directory_, "cluster.local"}, now + ca_ttl + hour);
     ASSERT_FALSE(later);
     EXPECT_NE(later.error().context.find("replace the CA"), std::string::npos);
 }
@@ -149,7 +149,8 @@ TEST_F(CaFiles, of_a_plugin_are_checked_before_anything_is_signed) {
         {"ca-key.pem", [&] { write("ca-key.pem", private_key_pem(*generate_key().value())); }},
         {"root-cert.pem", [&] { write("root-cert.pem", new_issuer("mesh root").pem()); }},
         {"cert-chain.pem", [&] { fs::remove(file("cert-chain.pem")); }},
-        {"ca-cert.pem", [&] {
+        {"ca-cert.pem",
+         [&] {
              Issuer leaf = signed_by(plugin_root_, {});
              write("ca-cert.pem", leaf.pem());
              write("ca-key.pem", private_key_pem(*leaf.key));
@@ -216,5 +217,5 @@ TEST(Svid, renews_at_half_of_life_moved_by_jitter) {
     EXPECT_LT(svid.renew_at(5), svid.not_after());
 }
 
-}  // namespace
-}  // namespace orlop::mtls
+} // namespace
+} // namespace orlop::mtls

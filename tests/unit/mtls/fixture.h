@@ -1,20 +1,19 @@
 // Certificates as wrong as a test needs them, and two sessions joined in memory.
 #pragma once
 
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
+#include "mtls/ca.h"
+#include "mtls/certificate_builder.h"
+#include "mtls/context.h"
+#include "mtls/session.h"
 
 #include <gtest/gtest.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "mtls/ca.h"
-#include "mtls/certificate_builder.h"
-#include "mtls/context.h"
-#include "mtls/session.h"
 
 namespace orlop::mtls::testing {
 
@@ -100,8 +99,13 @@ inline Issuer signed_by(const Issuer& parent, const Craft& craft, const std::str
     X509_set_pubkey(it, made.key.get());
     X509_set_issuer_name(it, X509_get_subject_name(parent.certificate.get()));
     if (!name.empty()) {
-        X509_NAME_add_entry_by_txt(X509_get_subject_name(it), "CN", MBSTRING_UTF8,
-                                   reinterpret_cast<const unsigned char*>(name.data()), -1, -1, 0);
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(it),
+                                   "CN",
+                                   MBSTRING_UTF8,
+                                   reinterpret_cast<const unsigned char*>(name.data()),
+                                   -1,
+                                   -1,
+                                   0);
     }
     set_extension(it, NID_basic_constraints, craft.basic_constraints);
     set_extension(it, NID_key_usage, craft.key_usage);
@@ -120,10 +124,13 @@ inline Craft intermediate_craft() {
     return craft;
 }
 
-inline std::expected<PeerIdentity, PeerRefusal> verify(
-    std::vector<const x509_st*> chain, const TrustBundle& bundle,
-    const ExpectedPeer& expected = ExpectedPeer::any(), PeerRole role = PeerRole::client,
-    VerdictCache* cache = nullptr, WallTime at = now) {
+inline std::expected<PeerIdentity, PeerRefusal>
+verify(std::vector<const x509_st*> chain,
+       const TrustBundle& bundle,
+       const ExpectedPeer& expected = ExpectedPeer::any(),
+       PeerRole role = PeerRole::client,
+       VerdictCache* cache = nullptr,
+       WallTime at = now) {
     std::vector<std::vector<std::uint8_t>> encoded;
     for (const auto* certificate : chain) {
         encoded.push_back(certificate_der(*certificate));
@@ -156,8 +163,8 @@ inline Bytes drain(TlsSession& session) {
 }
 
 // Feeds `bytes` in pieces and returns the plaintext that came out; stops at an error.
-inline Bytes feed(TlsSession& session, std::span<const std::uint8_t> bytes,
-                  std::size_t piece = SIZE_MAX) {
+inline Bytes
+feed(TlsSession& session, std::span<const std::uint8_t> bytes, std::size_t piece = SIZE_MAX) {
     Bytes plain;
     std::uint8_t buffer[20'000];
     while (!bytes.empty()) {
@@ -185,7 +192,8 @@ inline void shake_hands(TlsSession& client, TlsSession& server, std::size_t piec
 }
 
 inline TlsSession client_of(const std::shared_ptr<TlsContext>& context,
-                            ExpectedPeer expected = ExpectedPeer::any(), std::string key = "") {
+                            ExpectedPeer expected = ExpectedPeer::any(),
+                            std::string key = "") {
     return TlsSession::client(context, {std::move(expected), std::move(key), now}).value();
 }
 inline TlsSession server_of(const std::shared_ptr<TlsContext>& context,
@@ -204,6 +212,8 @@ inline Bytes seal(TlsSession& session, std::span<const std::uint8_t> plain) {
     return all;
 }
 
-inline Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
+inline Bytes bytes_of(std::string_view text) {
+    return {text.begin(), text.end()};
+}
 
-}  // namespace orlop::mtls::testing
+} // namespace orlop::mtls::testing

@@ -1,5 +1,4 @@
 #include "mtls/peer_identity.h"
-
 #include "tests/unit/mtls/fixture.h"
 
 namespace orlop::mtls {
@@ -9,7 +8,8 @@ using namespace orlop::mtls::testing;
 
 std::shared_ptr<const TrustBundle> bundle_with(const Issuer& root,
                                                std::vector<std::string> aliases = {}) {
-    return TrustBundle::create({"cluster.local", std::move(aliases), {{"cluster.local", root.pem()}}})
+    return TrustBundle::create(
+               {"cluster.local", std::move(aliases), {{"cluster.local", root.pem()}}})
         .value();
 }
 
@@ -82,7 +82,7 @@ TEST(PeerIdentity, follows_intermediates_the_peer_sent_and_only_to_a_root) {
     Issuer root = new_issuer();
     Issuer middle = signed_by(root, intermediate_craft(), "middle");
     Issuer leaf = signed_by(middle, {});
-    Issuer stranger = new_issuer("root");  // same name, other key
+    Issuer stranger = new_issuer("root"); // same name, other key
     X509* l = leaf.certificate.get();
     X509* m = middle.certificate.get();
     auto bundle = bundle_with(root);
@@ -108,8 +108,10 @@ TEST(PeerIdentity, refuses_intermediates_that_may_not_sign_or_have_ended) {
     auto under = [&](const Craft& craft, PeerRole role) {
         Issuer middle = signed_by(root, craft, "middle");
         Issuer leaf = signed_by(middle, {});
-        return reason(verify({leaf.certificate.get(), middle.certificate.get()}, *bundle,
-                             ExpectedPeer::any(), role));
+        return reason(verify({leaf.certificate.get(), middle.certificate.get()},
+                             *bundle,
+                             ExpectedPeer::any(),
+                             role));
     };
     EXPECT_EQ(under(expired, PeerRole::client), "expired");
     EXPECT_EQ(under(no_ca, PeerRole::client), "untrusted_chain");
@@ -120,9 +122,10 @@ TEST(PeerIdentity, refuses_intermediates_that_may_not_sign_or_have_ended) {
 TEST(PeerIdentity, a_root_of_one_domain_never_vouches_for_another) {
     Issuer ours = new_issuer("ours");
     Issuer theirs = new_issuer("theirs");
-    auto bundle = TrustBundle::create({"cluster.local", {},
-                                       {{"cluster.local", ours.pem()}, {"other", theirs.pem()}}})
-                      .value();
+    auto bundle =
+        TrustBundle::create(
+            {"cluster.local", {}, {{"cluster.local", ours.pem()}, {"other", theirs.pem()}}})
+            .value();
     Craft our_name;
     Craft their_name;
     their_name.uris = {"spiffe://other/ns/shop/sa/cart"};
@@ -156,10 +159,11 @@ TEST(PeerIdentity, an_alias_equals_the_local_domain_and_expectations_see_it_so) 
 
 TEST(PeerIdentity, overlapping_roots_serve_while_a_root_is_rotated) {
     auto before = new_ca();
-    auto after = new_ca();  // same name, as a renewed root often has
-    auto both = TrustBundle::create({"cluster.local", {},
-                                     {{"cluster.local", before.roots_pem() + after.roots_pem()}}})
-                    .value();
+    auto after = new_ca(); // same name, as a renewed root often has
+    auto both =
+        TrustBundle::create(
+            {"cluster.local", {}, {{"cluster.local", before.roots_pem() + after.roots_pem()}}})
+            .value();
     auto by = [](const CertificateAuthority& ca, const TrustBundle& bundle) {
         auto svid = ca.issue(identity("cart"), hour, now).value();
         return reason(verify({svid.material().chain.front().get()}, bundle));
@@ -180,8 +184,8 @@ TEST(PeerIdentity, refuses_bytes_that_are_not_exactly_one_certificate) {
     trailing.push_back(0);
     auto cut = std::span<const std::uint8_t>(der).first(der.size() - 1);
     Bytes nothing;
-    for (std::span<const std::uint8_t> bad : {std::span<const std::uint8_t>(trailing), cut,
-                                              std::span<const std::uint8_t>(nothing)}) {
+    for (std::span<const std::uint8_t> bad :
+         {std::span<const std::uint8_t>(trailing), cut, std::span<const std::uint8_t>(nothing)}) {
         EXPECT_EQ(reason(verify_peer(std::span(&bad, 1), check)), "malformed");
     }
 }
@@ -192,7 +196,8 @@ TEST(VerdictCache, answers_for_the_same_chain_bundle_and_role_until_the_earliest
     Issuer leaf = signed_by(root, {});
     VerdictCache cache(8);
     auto check = [&](const TrustBundle& trust, PeerRole role, WallTime at) {
-        return reason(verify({leaf.certificate.get()}, trust, ExpectedPeer::any(), role, &cache, at));
+        return reason(
+            verify({leaf.certificate.get()}, trust, ExpectedPeer::any(), role, &cache, at));
     };
     EXPECT_EQ(check(*bundle, PeerRole::client, now), "accepted");
     EXPECT_EQ(check(*bundle, PeerRole::client, now), "accepted");
@@ -243,7 +248,8 @@ TEST(TrustBundle, refuses_what_cannot_anchor_a_chain) {
     EXPECT_FALSE(made(middle.pem()));
     EXPECT_FALSE(made(leaf.pem()));
     EXPECT_FALSE(made("no certificate"));
-    EXPECT_FALSE(made(root.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+    EXPECT_FALSE(
+        made(root.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
     EXPECT_FALSE(TrustBundle::create({"cluster.local", {}, {}}).has_value());
 }
 
@@ -260,5 +266,5 @@ TEST(TrustBundle, fingerprint_changes_with_roots_aliases_and_domain_but_not_with
     EXPECT_NE(one, print({"td", {"x", "y"}, {{"td", a.pem()}, {"x", b.pem()}}}));
 }
 
-}  // namespace
-}  // namespace orlop::mtls
+} // namespace
+} // namespace orlop::mtls

@@ -1,4 +1,6 @@
+#include "daemon/base/limits.h"
 #include "mtls/session.h"
+#include "tests/unit/mtls/fixture.h"
 
 #include <fmt/core.h>
 #include <openssl/evp.h>
@@ -8,9 +10,6 @@
 #include <cstring>
 #include <random>
 #include <thread>
-
-#include "daemon/base/limits.h"
-#include "tests/unit/mtls/fixture.h"
 
 namespace orlop::mtls {
 namespace {
@@ -23,7 +22,8 @@ protected:
         return context_of(ca_.issue(identity(account), hour, now).value(), bundle_, generation);
     }
     // A complete connection; true when the client resumed.
-    static bool connect(const std::shared_ptr<TlsContext>& from, const std::shared_ptr<TlsContext>& to,
+    static bool connect(const std::shared_ptr<TlsContext>& from,
+                        const std::shared_ptr<TlsContext>& to,
                         const std::string& key = "10.0.0.1:15008") {
         auto client = client_of(from, ExpectedPeer::any(), key);
         auto server = server_of(to);
@@ -86,8 +86,10 @@ TEST_F(Sessions, carry_ten_megabytes_unchanged_through_odd_buffers) {
     std::size_t at = 0;
     while (at < sent.size()) {
         auto rest = std::span<const std::uint8_t>(sent).subspan(at);
-        auto out = client.send(rest.first(std::min<std::size_t>(rest.size(), 1 + random() % 50'000)),
-                               std::span(wire).first(1 + random() % wire.size())).value();
+        auto out = client
+                       .send(rest.first(std::min<std::size_t>(rest.size(), 1 + random() % 50'000)),
+                             std::span(wire).first(1 + random() % wire.size()))
+                       .value();
         at += out.consumed;
         std::span<const std::uint8_t> in(wire.data(), out.produced);
         while (!in.empty() || server.has_plaintext()) {
@@ -178,7 +180,7 @@ Outcome outcome(TlsSession& client, TlsSession& server) {
 TEST_F(Sessions, refuse_a_peer_of_another_ca_on_either_side) {
     auto strangers = new_ca();
     auto theirs = strangers.issue(identity("cart"), hour, now).value();
-    auto client = client_of(context_of(theirs, bundle_));  // trusts us, is not trusted
+    auto client = client_of(context_of(theirs, bundle_)); // trusts us, is not trusted
     auto server = server_of(context("price"));
     auto at_server = outcome(client, server);
     EXPECT_EQ(at_server.server, "untrusted_chain");
@@ -188,8 +190,8 @@ TEST_F(Sessions, refuse_a_peer_of_another_ca_on_either_side) {
     EXPECT_FALSE(server.established());
 
     auto careful = client_of(context("cart"));
-    auto impostor = server_of(context_of(strangers.issue(identity("price"), hour, now).value(),
-                                         bundle_of(strangers)));
+    auto impostor = server_of(
+        context_of(strangers.issue(identity("price"), hour, now).value(), bundle_of(strangers)));
     auto at_client = outcome(careful, impostor);
     EXPECT_EQ(at_client.client, "untrusted_chain");
     EXPECT_EQ(at_client.server_kind, ErrorKind::unauthenticated);
@@ -215,12 +217,13 @@ TEST_F(Sessions, refuse_certificates_out_of_time) {
 }
 
 TEST_F(Sessions, accept_an_alias_of_the_trust_domain_and_refuse_a_foreign_one) {
-    auto renamed = TrustBundle::create({"new-td", {"cluster.local"}, {{"new-td", ca_.roots_pem()}}})
-                       .value();
+    auto renamed =
+        TrustBundle::create({"new-td", {"cluster.local"}, {{"new-td", ca_.roots_pem()}}}).value();
     auto foreign = bundle_of(ca_, {}, "new-td");
     auto price = ca_.issue(identity("price", "new-td"), hour, now).value();
-    auto both = TrustBundle::create({"cluster.local", {"new-td"},
-                                     {{"cluster.local", ca_.roots_pem()}}}).value();
+    auto both =
+        TrustBundle::create({"cluster.local", {"new-td"}, {{"cluster.local", ca_.roots_pem()}}})
+            .value();
     auto cart = context_of(ca_.issue(identity("cart"), hour, now).value(), both);
     auto client = client_of(cart, ExpectedPeer::exactly(identity("price")));
     auto server = server_of(context_of(price, renamed));
@@ -245,7 +248,8 @@ public:
         ssl_.reset(SSL_new(tls_.get()));
         SSL_set_bio(ssl_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
         if (alpn != nullptr) {
-            SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(alpn),
+            SSL_set_alpn_protos(ssl_.get(),
+                                reinterpret_cast<const unsigned char*>(alpn),
                                 static_cast<unsigned>(std::strlen(alpn)));
         }
         SSL_set_connect_state(ssl_.get());
@@ -333,7 +337,7 @@ TEST_F(Sessions, refuse_bytes_that_are_not_tls_and_handshakes_without_end) {
     Bytes record{22, 3, 1, 0x40, 0x00};
     record.resize(5 + 0x4000, 0);
     record[5] = 1;
-    record[6] = 0x01;  // 64 KB and more
+    record[6] = 0x01; // 64 KB and more
     record[7] = 0xff;
     int records = 0;
     while (!patient.error() && records < 100) {
@@ -355,7 +359,8 @@ TEST_F(Sessions, refuse_bytes_that_are_not_tls_and_handshakes_without_end) {
 
 TEST_F(Sessions, refuse_a_certificate_list_that_is_too_large) {
     Issuer root = new_issuer();
-    auto bundle = TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}}).value();
+    auto bundle =
+        TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}}).value();
     Craft craft;
     craft.dns = std::string(limits::tls_certificate_list_bytes_max, 'd');
     Issuer leaf = signed_by(root, craft);
@@ -418,6 +423,8 @@ TEST_F(Sessions, judge_a_resumed_peer_by_the_expectation_and_time_of_now) {
     EXPECT_EQ(outcome(client, strict).server, "unexpected_identity");
     EXPECT_FALSE(strict.peer().has_value());
     EXPECT_FALSE(strict.established());
+    EXPECT_FALSE(client.transport_ended());
+    EXPECT_EQ(cart->client_sessions(), 0u) << "cut before the first byte: full handshake next";
 
     connect(cart, price);
     auto client2 = client_of(cart, ExpectedPeer::exactly(identity("stock")), "10.0.0.1:15008");
@@ -443,7 +450,9 @@ TEST_F(Sessions, live_on_while_contexts_are_replaced) {
     EXPECT_FALSE(old.expired()) << "held by the live session";
     EXPECT_EQ(feed(server, seal(client, bytes_of("still here"))), bytes_of("still here"));
     EXPECT_EQ(feed(client, seal(server, bytes_of("me too"))), bytes_of("me too"));
-    { auto gone = std::move(server); }
+    {
+        auto gone = std::move(server);
+    }
     EXPECT_TRUE(old.expired());
 }
 
@@ -481,17 +490,20 @@ TEST_F(Sessions, accept_peers_with_other_kinds_of_keys) {
         EVP_PKEY* key;
         const EVP_MD* digest;
     };
-    const std::vector<Case> cases{{"RSA-2048", EVP_RSA_gen(2048), EVP_sha256()},
-                                  {"P-384", EVP_EC_gen("P-384"), EVP_sha256()},
-                                  {"Ed25519", EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
-                                   nullptr}};
+    const std::vector<Case> cases{
+        {"RSA-2048", EVP_RSA_gen(2048), EVP_sha256()},
+        {"P-384", EVP_EC_gen("P-384"), EVP_sha256()},
+        {"Ed25519", EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), nullptr}};
     for (const auto& each : cases) {
         Issuer root{Owned<evp_pkey_st>(each.key), nullptr};
         root.certificate = make_root(*root.key, "mesh", {now - hour, now + hour}).value();
         auto bundle = TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}});
-        Owned<x509_st> leaf = make_leaf({"spiffe://cluster.local/ns/shop/sa/cart", each.key,
-                                         {now - hour, now + hour}},
-                                        *root.certificate, *root.key).value();
+        Owned<x509_st> leaf =
+            make_leaf(
+                {"spiffe://cluster.local/ns/shop/sa/cart", each.key, {now - hour, now + hour}},
+                *root.certificate,
+                *root.key)
+                .value();
         auto svid = Svid::from_pem(certificate_pem(*leaf), private_key_pem(*each.key)).value();
         auto client = client_of(context_of(svid, bundle.value()));
         auto server = server_of(context_of(svid, bundle.value()));
@@ -508,8 +520,12 @@ TEST_F(Sessions, refuse_a_key_that_is_too_weak) {
     auto bundle =
         TrustBundle::create({"cluster.local", {}, {{"cluster.local", root.pem()}}}).value();
     auto good_key = generate_key().value();
-    auto leaf = make_leaf({"spiffe://cluster.local/ns/shop/sa/cart", good_key.get(),
-                           {now - hour, now + hour}}, *root.certificate, *root.key).value();
+    auto leaf =
+        make_leaf(
+            {"spiffe://cluster.local/ns/shop/sa/cart", good_key.get(), {now - hour, now + hour}},
+            *root.certificate,
+            *root.key)
+            .value();
     EXPECT_EQ(reason(verify({leaf.get()}, *bundle)), "untrusted_chain");
 }
 
@@ -522,5 +538,5 @@ TEST_F(Sessions, know_when_their_context_is_out_of_date) {
     EXPECT_TRUE(cart->outdated_by(ca_.issue(identity("cart"), hour, now).value(), *bundle_, 1));
 }
 
-}  // namespace
-}  // namespace orlop::mtls
+} // namespace
+} // namespace orlop::mtls
