@@ -6,9 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#include <chrono>
 #include <fcntl.h>
-#include <thread>
 #include <unistd.h>
 
 namespace orlop::mtls {
@@ -75,20 +73,13 @@ Result<UniqueFd> open_directory(const std::string& path) {
 }
 
 Result<void> lock_directory(int directory, const std::string& path) {
-    constexpr int tries_max = 200;
-    for (int tried = 0; tried < tries_max; ++tried) {
-        if (::flock(directory, LOCK_EX | LOCK_NB) == 0) {
-            return {};
-        }
-        if (errno != EWOULDBLOCK && errno != EINTR) {
+    // Waits: another orlopd holds it only while it makes its CA, and the kernel frees a dead one's.
+    while (::flock(directory, LOCK_EX) != 0) {
+        if (errno != EINTR) {
             return fail_errno(errno, fmt::format("{}: cannot lock the CA directory", path));
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(25));
     }
-    return fail(ErrorKind::timed_out,
-                fmt::format("{}: another process holds the lock of the CA directory; "
-                            "is a second orlopd starting?",
-                            path));
+    return {};
 }
 
 bool file_exists(int directory, const std::string& name) {
