@@ -199,8 +199,10 @@ std::uint32_t retry_limit(const model::TrafficPolicy* traffic, const BudgetSnaps
     if (traffic != nullptr && traffic->pool.max_retries) {
         return *traffic->pool.max_retries;
     }
-    const model::RetryBudget rule = traffic == nullptr ? model::RetryBudget{}
-                                                       : traffic->retry_budget;
+    const model::RetryBudget rule =
+        traffic == nullptr
+            ? model::RetryBudget{limits::retry_budget_percent, limits::retry_budget_min}
+            : traffic->retry_budget;
     const double live = static_cast<double>(budget.active) + budget.pending;
     const double share = std::clamp(rule.percent, 0.0, 100.0) / 100.0 * live;
     constexpr double most = 4294967295.0;

@@ -153,8 +153,8 @@ std::string object_text(const ObjectText& object) {
     if (object.kind.empty()) {
         return "the mesh default";
     }
-    std::string text = fmt::format("{} {}{}{}", object.kind, object.ns, object.ns.empty() ? "" : "/",
-                                   object.name);
+    const std::string_view slash = object.ns.empty() ? "" : "/";
+    std::string text = fmt::format("{} {}{}{}", object.kind, object.ns, slash, object.name);
     if (!object.file.empty()) {
         text += fmt::format(" ({}:{})", object.file, object.line);
     }

@@ -131,7 +131,8 @@ TEST(AccessLog, a_connection_names_both_ends) {
               "dst.service=db.shop.svc.cluster.local dst.workload=- dst.namespace=- "
               "direction=outbound path=hbone bytes_sent=10 bytes_recv=20 duration=5ms error=\"-\"");
     const std::string json(format_access_log(record, LineFormat::json, buffer));
-    EXPECT_TRUE(json.starts_with("{\"bytes_recv\":20,\"bytes_sent\":10,\"direction\":\"outbound\""));
+    EXPECT_TRUE(json.starts_with(
+        "{\"bytes_recv\":20,\"bytes_sent\":10,\"direction\":\"outbound\""));
 }
 
 TEST(AccessLog, writes_ipv6_as_rfc_5952_does) {

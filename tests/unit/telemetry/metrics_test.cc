@@ -36,7 +36,8 @@ TrafficLabels some_labels(Reporter reporter = Reporter::source) {
 // once and before its samples.
 std::map<std::string, double> parse(const std::string& text) {
     static const std::regex sample(
-        R"re(([a-z_][a-z0-9_]*)(\{([a-z_]+="([^"\\\n]|\\["\\n])*"(,|(?=\})))*\})? ([0-9.e+-]+|\+Inf|NaN))re");
+        R"re(([a-z_][a-z0-9_]*)(\{([a-z_]+="([^"\\\n]|\\["\\n])*"(,|(?=\})))*\})?)re"
+        R"re( ([0-9.e+-]+|\+Inf|NaN))re");
     static const std::regex type(R"re(# TYPE ([a-z_0-9]+) (counter|gauge|histogram))re");
     static const std::regex suffix("_(bucket|sum|count)$");
     std::map<std::string, double> values;
