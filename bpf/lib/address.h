@@ -29,16 +29,18 @@ static __always_inline int address_is_link_local_v6(const struct orlop_address* 
     return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
+// Comparisons without branches inside: in the loops of pod.h each branch would multiply the paths
+// the verifier walks.
 static __always_inline int address_equal(const struct orlop_address* a,
                                          const struct orlop_address* b) {
-    return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
-           a->word[3] == b->word[3];
+    return ((a->word[0] ^ b->word[0]) | (a->word[1] ^ b->word[1]) | (a->word[2] ^ b->word[2]) |
+            (a->word[3] ^ b->word[3])) == 0;
 }
 
 static __always_inline int cidr_contains(const struct orlop_cidr* cidr,
                                          const struct orlop_address* address) {
-    return (address->word[0] & cidr->mask.word[0]) == cidr->base.word[0] &&
-           (address->word[1] & cidr->mask.word[1]) == cidr->base.word[1] &&
-           (address->word[2] & cidr->mask.word[2]) == cidr->base.word[2] &&
-           (address->word[3] & cidr->mask.word[3]) == cidr->base.word[3];
+    return (((address->word[0] & cidr->mask.word[0]) ^ cidr->base.word[0]) |
+            ((address->word[1] & cidr->mask.word[1]) ^ cidr->base.word[1]) |
+            ((address->word[2] & cidr->mask.word[2]) ^ cidr->base.word[2]) |
+            ((address->word[3] & cidr->mask.word[3]) ^ cidr->base.word[3])) == 0;
 }

@@ -76,7 +76,7 @@ static __always_inline int outside_capture(struct bpf_sock_addr* ctx, __u32 slot
     if (address_is_link_local_v6(to)) {
         return passed(ORLOP_REASON_outbound_link_local);
     }
-    if (port_in(pod->outbound_ports, pod->outbound_port_count, port)) {
+    if (outbound_port_excluded(pod, port)) {
         return passed(ORLOP_REASON_outbound_excluded_port);
     }
     if (outbound_range_excluded(pod, to)) {

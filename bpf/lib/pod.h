@@ -4,8 +4,16 @@
 #include "bpf/lib/address.h"
 #include "bpf/maps.h"
 
-static __always_inline int pod_owns(const struct orlop_pod* pod,
-                                    const struct orlop_address* address) {
+// The loops are global functions: the verifier looks at each once and not once per path through its
+// caller, which makes loading a pod's program several times faster. Such a function may be handed
+// NULL as far as the verifier knows.
+#define ORLOP_VERIFIED_ONCE __attribute__((noinline))
+
+ORLOP_VERIFIED_ONCE int pod_owns(const struct orlop_pod* pod,
+                                 const struct orlop_address* address) {
+    if (!pod || !address) {
+        return 0;
+    }
     for (__u32 i = 0; i < ORLOP_POD_ADDRESSES_MAX; ++i) {
         if (i >= pod->address_count) {
             break;
@@ -23,15 +31,27 @@ static __always_inline int port_in(const struct orlop_port_range* ranges, __u32 
         if (i >= count) {
             break;
         }
-        if (port >= ranges[i].first && port <= ranges[i].last) {
+        // One comparison for both ends: below `first` the difference wraps to a large number.
+        if (port - ranges[i].first <= (__u32)(ranges[i].last - ranges[i].first)) {
             return 1;
         }
     }
     return 0;
 }
 
-static __always_inline int outbound_range_excluded(const struct orlop_pod* pod,
-                                                   const struct orlop_address* address) {
+ORLOP_VERIFIED_ONCE int outbound_port_excluded(const struct orlop_pod* pod, __u32 port) {
+    return pod ? port_in(pod->outbound_ports, pod->outbound_port_count, port) : 0;
+}
+
+ORLOP_VERIFIED_ONCE int inbound_port_excluded(const struct orlop_pod* pod, __u32 port) {
+    return pod ? port_in(pod->inbound_ports, pod->inbound_port_count, port) : 0;
+}
+
+ORLOP_VERIFIED_ONCE int outbound_range_excluded(const struct orlop_pod* pod,
+                                                const struct orlop_address* address) {
+    if (!pod || !address) {
+        return 0;
+    }
     for (__u32 i = 0; i < ORLOP_POD_CIDRS_MAX; ++i) {
         if (i >= pod->outbound_cidr_count) {
             break;

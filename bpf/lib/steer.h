@@ -71,7 +71,7 @@ static __always_inline int steer_arriving(struct bpf_sk_lookup* ctx, __u32 slot,
     if (pod->flags & ORLOP_POD_BYPASS_INBOUND) {
         return steered(ORLOP_REASON_inbound_bypassed);
     }
-    if (port_in(pod->inbound_ports, pod->inbound_port_count, port)) {
+    if (inbound_port_excluded(pod, port)) {
         return steered(ORLOP_REASON_inbound_excluded_port);
     }
     int closed = pod->flags & ORLOP_POD_INBOUND_CLOSED;

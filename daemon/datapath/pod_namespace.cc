@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr int so_netns_cookie = 71;   // SO_NETNS_COOKIE, Linux 5.14
 constexpr int ipv6_transparent = 75;  // IPV6_TRANSPARENT
+constexpr std::uint64_t first_netns_cookie = 1;  // the kernel counts from 1, init_net comes first
 constexpr int listen_backlog = 4096;  // clamped by net.core.somaxconn of the pod
 
 bool same_namespace(int fd, const char* path) {
@@ -101,12 +102,14 @@ Result<UniqueFd> open_pod_netns(const std::string& path) {
     if (!netns) {
         return netns;
     }
-    for (const char* forbidden : {"/proc/thread-self/ns/net", "/proc/1/ns/net"}) {
-        if (same_namespace(netns->get(), forbidden)) {
-            return fail(ErrorKind::denied,
-                        path + " is the network namespace of the host or of orlopd itself; pods "
-                               "with hostNetwork are never captured");
-        }
+    // Process 1 may be unreadable or another container's; the cookie of the first namespace is not.
+    auto cookie = netns_cookie_of(netns->get());
+    if (same_namespace(netns->get(), "/proc/thread-self/ns/net") ||
+        same_namespace(netns->get(), "/proc/1/ns/net") ||
+        (cookie && *cookie == first_netns_cookie)) {
+        return fail(ErrorKind::denied,
+                    path + " is the network namespace of the host or of orlopd itself; pods with "
+                           "hostNetwork are never captured");
     }
     return netns;
 }

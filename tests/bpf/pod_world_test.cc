@@ -121,9 +121,10 @@ std::string PodWorld::run(const std::string& command) const {
 }
 
 std::string PodWorld::netns_state(const std::string& pod) const {
+    // Link-local and multicast routes come up on the kernel's own time.
     return run(fmt::format("ip -n {0} rule; ip -n {0} -6 rule; ip -n {0} route show table all | "
-                           "sort; ip -n {0} -6 route show table all | sort; ip netns exec {0} cat "
-                           "/proc/sys/net/ipv4/tcp_fwmark_accept",
+                           "grep -v -e fe80 -e multicast | sort; ip -n {0} -6 route show table all | grep -v -e fe80 -e multicast "
+                           "| sort; ip netns exec {0} cat /proc/sys/net/ipv4/tcp_fwmark_accept",
                            name_ + pod));
 }
 
