@@ -72,18 +72,42 @@ consteval LengthTable build_lengths() {
 }
 constexpr LengthTable by_length = build_lengths();
 
+constexpr std::size_t word_bytes = 8;
+
+// Eight bytes with A-Z, and only those, made lower case; the other bits stay as they are.
+std::uint64_t folded_word(const char* at) {
+    constexpr std::uint64_t each = 0x0101010101010101U;
+    std::uint64_t word = 0;
+    std::memcpy(&word, at, sizeof(word));
+    const std::uint64_t low7 = word & (0x7f * each);
+    const std::uint64_t above_z = low7 + (0x7f - 'Z') * each;
+    const std::uint64_t from_a = low7 + (0x80 - 'A') * each;
+    const std::uint64_t upper = ~word & (from_a ^ above_z) & (0x80 * each);
+    return word | (upper >> 2);
+}
+
 }  // namespace
 
 bool same_name(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) {
+    const std::size_t size = a.size();
+    if (size != b.size()) {
         return false;
     }
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        if (grammar::lower(a[i]) != grammar::lower(b[i])) {
+    if (size < word_bytes) {
+        for (std::size_t i = 0; i < size; ++i) {
+            if (grammar::lower(a[i]) != grammar::lower(b[i])) {
+                return false;
+            }
+        }
+        return true;
+    }
+    for (std::size_t i = 0; i + word_bytes < size; i += word_bytes) {
+        if (folded_word(a.data() + i) != folded_word(b.data() + i)) {
             return false;
         }
     }
-    return true;
+    const std::size_t last = size - word_bytes;  // may overlap what was compared already
+    return folded_word(a.data() + last) == folded_word(b.data() + last);
 }
 
 Known known_name(std::string_view name) {
@@ -139,25 +163,32 @@ const Field* FieldList::find(std::string_view name) const {
 
 namespace grammar {
 
-bool valid_value(std::string_view value) {
-    const char* at = value.data();
-    std::size_t left = value.size();
 #if defined(__SSE2__)
-    // A byte is bad when it is < 0x20 and not HTAB, or 0x7f. max(b, 0x20) == b means b >= 0x20.
-    const __m128i space = _mm_set1_epi8(0x20);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i del = _mm_set1_epi8(0x7f);
-    for (; left >= 16; at += 16, left -= 16) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-        const __m128i printable = _mm_cmpeq_epi8(_mm_max_epu8(bytes, space), bytes);
-        const __m128i good = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, del),
-                                              _mm_or_si128(printable, _mm_cmpeq_epi8(bytes, tab)));
-        if (_mm_movemask_epi8(good) != 0xffff) {
-            return false;
+// A byte is bad when it is < 0x20 and not HTAB, or 0x7f. max(b, 0x20) == b means b >= 0x20.
+static bool valid_block(const char* at) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    const __m128i printable = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x20)), bytes);
+    const __m128i allowed = _mm_or_si128(printable, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')));
+    const __m128i good = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)), allowed);
+    return _mm_movemask_epi8(good) == 0xffff;
+}
+#endif
+
+bool valid_value(std::string_view value) {
+#if defined(__SSE2__)
+    constexpr std::size_t block = 16;
+    if (value.size() >= block) {
+        const char* at = value.data();
+        const char* const last = at + value.size() - block;  // may overlap what was seen already
+        for (; at < last; at += block) {
+            if (!valid_block(at)) {
+                return false;
+            }
         }
+        return valid_block(last);
     }
 #endif
-    return all({at, left}, value_bit);
+    return all(value, value_bit);
 }
 
 }  // namespace grammar

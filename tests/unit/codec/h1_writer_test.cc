@@ -83,7 +83,7 @@ TEST(RequestWriter, drops_an_expectation_that_means_nothing_in_1_0) {
         "GET / HTTP/1.0\r\nHost: x\r\nExpect: magic\r\n\r\n", head, scan, {Http10::allow});
     ASSERT_EQ(result.state, ParseState::complete);
     EXPECT_EQ(written(head, {}), "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-    EXPECT_TRUE(written({}, {.method = "GET", .path = "/"}).starts_with("error: "))
+    EXPECT_TRUE(written({}, {.path = "/", .method = "GET"}).starts_with("error: "))
         << "HTTP/1.1 needs a Host even where 1.0 had none";
 }
 

@@ -97,6 +97,10 @@ TEST(Host, compares_without_case_and_final_dot) {
     EXPECT_FALSE(same_host("a.example", "b.example"));
     EXPECT_FALSE(same_host("a", "a.example"));
     EXPECT_FALSE(same_host("[", "{")) << "only letters have case";
+    EXPECT_TRUE(same_host("ABCDEFGHIJKLMNOPQRSTUVWXYZ-09", "abcdefghijklmnopqrstuvwxyz-09"));
+    EXPECT_FALSE(same_host("aaaaaaaaaaaa@[", "aaaaaaaaaaaa`{"));
+    EXPECT_FALSE(same_host("x-request-id", "x-request\rid"));
+    EXPECT_FALSE(same_host("aaaaaaaa\xc1", "aaaaaaaa\xe1"));
 }
 
 TEST(Query, finds_the_first_parameter_of_a_name) {
