@@ -106,6 +106,13 @@ Settings node_settings(Families families) {
     if (families == Families::dual) {
         settings.emplace_back("ipv6/conf/all/forwarding", "1");
     }
+    // With br_netfilter in the kernel the bridge would run NAT itself and cut out the routing, and
+    // with it the masquerading of a pod that calls itself through a service.
+    for (const char* call : {"bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"}) {
+        if (::access((std::string("/proc/sys/net/") + call).c_str(), F_OK) == 0) {
+            settings.emplace_back(call, "0");
+        }
+    }
     return settings;
 }
 

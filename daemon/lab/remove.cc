@@ -29,7 +29,7 @@ std::vector<std::string> folders_of(const std::string& folder, const std::string
     std::vector<std::string> found;
     std::error_code error;
     for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-        if (at->path().filename().string().starts_with(prefix)) {
+        if (at->is_directory(error) && at->path().filename().string().starts_with(prefix)) {
             found.push_back(at->path().string());
         }
     }
