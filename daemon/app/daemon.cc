@@ -1,0 +1,374 @@
+#include "daemon/app/daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/app/api.h"
+#include "daemon/app/version.h"
+#include "daemon/base/log.h"
+#include "daemon/runtime/uring_backend.h"
+
+namespace orlop::app {
+namespace {
+
+// Changes of several files that belong together are taken as one.
+constexpr Duration settle_time = std::chrono::milliseconds(5);
+constexpr Duration housekeeping_interval = std::chrono::milliseconds(250);
+
+std::size_t usable_cpus() {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    if (::sched_getaffinity(0, sizeof cpus, &cpus) != 0) {
+        return 1;
+    }
+    return static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)));
+}
+
+Result<void> make_directory(const std::string& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error || ::access(path.c_str(), W_OK) != 0) {
+        return fail(ErrorKind::system, "cannot write to directory " + path + ": " +
+                                           (error ? error.message() : std::strerror(errno)) +
+                                           "; create it or choose another with the flag");
+    }
+    return {};
+}
+
+UniqueFd signal_descriptor() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    return UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+}  // namespace
+
+Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
+Daemon::~Daemon() = default;
+
+int Daemon::run(DaemonOptions options) {
+    ::signal(SIGPIPE, SIG_IGN);
+    Daemon daemon(std::move(options));
+    daemon.signals_ = signal_descriptor();
+    start_log_writer({daemon.options_.log_format, daemon.options_.access_log});
+    (void)set_log_level("all", daemon.options_.log_level);
+    if (auto started = daemon.start(); !started) {
+        stop_log_writer();
+        std::fprintf(stderr, "orlopd: %s\n", started.error().context.c_str());
+        std::fflush(stderr);
+        ::_exit(1);  // half-built parts have nothing to say to anyone
+    }
+    daemon.loop_->run();
+    daemon.stop();
+    ::_exit(0);
+}
+
+Result<void> Daemon::start() {
+    runtime::UringOptions ring;
+    ring.entries = 256;
+    ring.completions = 1024;
+    ring.buffers = 16;
+    auto backend = runtime::create_uring_backend(ring, nullptr);
+    if (!backend) {
+        return std::unexpected(backend.error());
+    }
+    loop_ = std::make_unique<runtime::Loop>(std::move(*backend));
+    scope_ = std::make_unique<runtime::Scope>(*loop_);
+    changed_ = std::make_unique<runtime::Event>(*loop_);
+    for (const auto& path : {options_.state_dir, options_.config_dir, options_.sandbox_dir}) {
+        if (auto made = make_directory(path); !made) {
+            return made;
+        }
+    }
+    auto control = ControlPlane::open(options_);
+    if (!control) {
+        return std::unexpected(control.error());
+    }
+    control_ = std::move(*control);
+    control_->refresh();
+    if (auto started = start_kernel_side(); !started) {
+        return started;
+    }
+    if (auto listening = start_listeners(); !listening) {
+        return listening;
+    }
+    start_background();
+    publish();
+    enrolment_->forget_unclaimed();
+    ready_ = true;
+    log_line(LogLevel::info, "app", "orlopd {} serves node {} with {} cores, generation {}", version,
+             options_.node_name, cores_->size(), control_->snapshot()->generation());
+    return {};
+}
+
+Result<void> Daemon::start_kernel_side() {
+    std::size_t count =
+        options_.cores > 0 ? static_cast<std::size_t>(options_.cores) : usable_cpus();
+    metrics_ = std::make_unique<telemetry::Metrics>(count);
+    runtime::UringNotes notes;
+    auto cores = CoreSet::start(count, *metrics_, &notes);
+    if (!cores) {
+        return std::unexpected(cores.error());
+    }
+    cores_ = std::move(*cores);
+    for (const auto& note : notes.lines) {
+        log_line(LogLevel::warning, "runtime", "{}", note);
+    }
+    auto certificates =
+        Certificates::open(options_, control_->snapshot()->mesh().trust_domain, *cores_);
+    if (!certificates) {
+        return std::unexpected(certificates.error());
+    }
+    certificates_ = std::move(*certificates);
+    datapath::Options kernel;
+    kernel.instance = options_.instance;
+    kernel.bpffs_dir = options_.bpffs;
+    kernel.cgroup_path = options_.cgroup;
+    kernel.state_dir = options_.state_dir;
+    auto datapath = datapath::Datapath::open(kernel);
+    if (!datapath) {
+        return std::unexpected(datapath.error());
+    }
+    datapath_ = std::move(*datapath);
+    heartbeat_ = std::make_unique<Heartbeat>(*cores_, *datapath_);
+    return {};
+}
+
+Result<void> Daemon::start_listeners() {
+    api_ = std::make_unique<Api>(*this);
+    server_ = std::make_unique<admin::HttpServer>(*loop_, *scope_, *api_);
+    enrolment_ = std::make_unique<Enrolment>(*loop_, *scope_, *cores_, *datapath_,
+                                             [this](int fd) { server_->serve(fd); });
+    if (auto listening = listen_unix(); !listening) {
+        return listening;
+    }
+    for (const auto& address : {options_.metrics_address, options_.readiness_address}) {
+        if (address.empty()) {
+            continue;
+        }
+        if (auto listening = listen_on(address); !listening) {
+            return listening;
+        }
+    }
+    return {};
+}
+
+Result<void> Daemon::listen_on(const std::string& text) {
+    auto address = SocketAddress::parse(text);
+    if (!address) {
+        return std::unexpected(address.error());
+    }
+    sockaddr_storage storage;
+    unsigned length = address->to_sockaddr(storage);
+    UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    int one = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
+        ::listen(fd.get(), 128) != 0) {
+        return fail(ErrorKind::system,
+                    "cannot listen on " + text + ": " + std::strerror(errno) +
+                        "; free the port or choose another with --metrics-address or "
+                        "--readiness-address ('' turns it off)");
+    }
+    listeners_.push_back(std::make_unique<net::Listener>(*loop_, std::move(fd), [this](int accepted) {
+        server_->serve(accepted);
+    }));
+    listeners_.back()->start();
+    return {};
+}
+
+Result<void> Daemon::listen_unix() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (options_.socket.size() >= sizeof address.sun_path) {
+        return fail(ErrorKind::invalid_input, "--socket: the path is longer than 107 bytes");
+    }
+    std::filesystem::path path(options_.socket);
+    if (auto made = make_directory(path.parent_path().string()); !made) {
+        return made;
+    }
+    options_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+        return fail(ErrorKind::system, "another orlopd already serves " + options_.socket +
+                                           "; stop it or choose another --socket");
+    }
+    ::unlink(options_.socket.c_str());
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    mode_t before = ::umask(0177);  // mode 0600 from the first moment
+    int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    ::umask(before);
+    if (bound != 0 || ::listen(fd.get(), 64) != 0) {
+        return fail_errno(errno, "cannot listen on " + options_.socket);
+    }
+    listeners_.push_back(std::make_unique<net::Listener>(*loop_, std::move(fd), [this](int accepted) {
+        server_->serve(accepted);
+    }));
+    listeners_.back()->start();
+    return {};
+}
+
+void Daemon::start_background() {
+    scope_->spawn(&Daemon::watch_directory, this, &control_->config());
+    scope_->spawn(&Daemon::watch_directory, this, &control_->sandboxes());
+    scope_->spawn(&Daemon::run_refresh, this);
+    scope_->spawn(&Daemon::run_housekeeping, this);
+    scope_->spawn(&Daemon::run_signals, this);
+}
+
+// --- from a change of files to what is in force ---
+
+runtime::Task<void> Daemon::watch_directory(Daemon* self, control::ConfigDirectory* directory) {
+    while (true) {
+        runtime::Operation readable;
+        readable.code = runtime::OpCode::poll;
+        readable.fd = directory->watch_fd();
+        readable.length = POLLIN;
+        if (co_await runtime::Await(*self->loop_, readable) < 0) {
+            co_return;
+        }
+        directory->drain_events();
+        self->changed_->set();
+    }
+}
+
+runtime::Task<void> Daemon::run_refresh(Daemon* self) {
+    while (true) {
+        co_await *self->changed_;
+        co_await runtime::Sleep(*self->loop_, settle_time);
+        self->refresh();
+    }
+}
+
+void Daemon::refresh() {
+    if (control_->refresh()) {
+        publish();
+    }
+}
+
+void Daemon::publish() {
+    const auto& snapshot = control_->snapshot();
+    std::set<SpiffeId> identities;
+    for (const auto& workload : snapshot->workloads()) {
+        if (workload->local && workload->enrol_wanted) {
+            identities.insert(workload->identity);
+        }
+    }
+    for (const auto& status : enrolment_->redirected()) {  // leaving pods still speak
+        if (const auto* workload = snapshot->find_workload_uid(status)) {
+            identities.insert(workload->identity);
+        }
+    }
+    certificates_->ensure(identities, snapshot->mesh());
+    cores_->tell_all([snapshot](proxy::ProxyCore& core) { core.publish(snapshot); });
+    datapath::Exclusions everywhere;
+    for (std::uint16_t port : snapshot->mesh().exclusions.outbound_ports) {
+        everywhere.outbound_ports.push_back({port, port});
+    }
+    for (std::uint16_t port : snapshot->mesh().exclusions.inbound_ports) {
+        everywhere.inbound_ports.push_back({port, port});
+    }
+    everywhere.outbound_ranges = snapshot->mesh().exclusions.outbound_ranges;
+    if (auto excluded = datapath_->set_mesh_exclusions(everywhere); !excluded) {
+        log_line(LogLevel::error, "datapath", "exclusions: {}", excluded.error().context);
+    }
+    enrolment_->reconcile(*snapshot);
+    write_node_status();
+}
+
+// Tells other nodes which pods of ours take HBONE.
+void Daemon::write_node_status() {
+    std::string text = "apiVersion: orlop.dev/v1\nkind: NodeStatus\nmetadata:\n  name: " +
+                       options_.node_name + "\nspec:\n  node: " + options_.node_name +
+                       "\n  redirected:";
+    auto redirected = enrolment_->redirected();
+    text += redirected.empty() ? " []\n" : "\n";
+    for (const auto& uid : redirected) {
+        text += "    - \"" + uid + "\"\n";
+    }
+    if (text == written_status_) {
+        return;
+    }
+    std::string path = options_.config_dir + "/status-" + options_.node_name + ".yaml";
+    std::string temporary = options_.config_dir + "/.status-" + options_.node_name + ".tmp";
+    std::ofstream file(temporary, std::ios::trunc);
+    file << text;
+    file.close();
+    if (!file || ::rename(temporary.c_str(), path.c_str()) != 0) {
+        log_line(LogLevel::error, "control", "cannot write {}: {}", path, std::strerror(errno));
+        return;
+    }
+    written_status_ = text;
+}
+
+runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
+    unsigned turns = 0;
+    while (true) {
+        co_await runtime::Sleep(*self->loop_, housekeeping_interval);
+        ++turns;
+        if (self->enrolment_->advance_leaving()) {
+            self->write_node_status();
+        }
+        if (self->control_->needs_polling() && turns % 4 == 0) {
+            self->changed_->set();
+        }
+        if (turns % 8 == 0) {
+            self->certificates_->renew_due();
+            self->enrolment_->reconcile(*self->control_->snapshot());  // retries failed pods
+        }
+    }
+}
+
+// --- the end ---
+
+runtime::Task<void> Daemon::run_signals(Daemon* self) {
+    while (true) {
+        signalfd_siginfo info{};
+        runtime::Operation read;
+        read.code = runtime::OpCode::read;
+        read.fd = self->signals_.get();
+        read.buffer = &info;
+        read.length = sizeof info;
+        if (co_await runtime::Await(*self->loop_, read) < 0) {
+            co_return;
+        }
+        if (info.ssi_signo == SIGHUP) {
+            self->changed_->set();
+            continue;
+        }
+        log_line(LogLevel::info, "app", "stopping: no new connections, {} s for requests in flight",
+                 self->options_.drain_seconds);
+        self->ready_ = false;
+        self->loop_->stop();
+        co_return;
+    }
+}
+
+// Stop order: accepts, requests (to the deadline), cores, beat, kernel state kept by its pins.
+void Daemon::stop() {
+    cores_->drain_and_stop(std::chrono::seconds(options_.drain_seconds));
+    heartbeat_.reset();
+    if (auto closed = datapath_->close(datapath::Pins::keep); !closed) {
+        log_line(LogLevel::error, "datapath", "{}", closed.error().context);
+    }
+    ::unlink(options_.socket.c_str());
+    log_line(LogLevel::info, "app", "stopped");
+    stop_log_writer();
+}
+
+}  // namespace orlop::app
