@@ -40,13 +40,14 @@ inline constexpr std::array<std::uint8_t, 256> classes = build_classes();
 inline bool is(char c, std::uint8_t bits) {
     return (classes[static_cast<unsigned char>(c)] & bits) != 0;
 }
-inline bool all(std::string_view text, std::uint8_t bits) {
+// `bit` is one of the above. No early exit: good input is the common case, and loads without
+// branches overlap.
+inline bool all(std::string_view text, std::uint8_t bit) {
+    std::uint8_t common = bit;
     for (const char c : text) {
-        if (!is(c, bits)) {
-            return false;
-        }
+        common &= classes[static_cast<unsigned char>(c)];
     }
-    return true;
+    return common != 0;
 }
 inline bool token(std::string_view text) { return !text.empty() && all(text, token_bit); }
 inline char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }

@@ -5,6 +5,7 @@
 #include "daemon/codec/h1/head.h"
 #include "daemon/codec/uri.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -90,10 +91,10 @@ Reason parse_absolute_target(RequestHead& out) {
 }
 
 Reason parse_target(RequestHead& out) {
-    for (const char c : out.target) {
-        if (!grammar::is(c, grammar::target_bit)) [[unlikely]] {
-            return c == '#' ? Reason::fragment_in_target : Reason::bad_target_byte;
-        }
+    if (!grammar::all(out.target, grammar::target_bit)) [[unlikely]] {
+        const auto bad = [](char c) { return !grammar::is(c, grammar::target_bit); };
+        const bool fragment = *std::ranges::find_if(out.target, bad) == '#';
+        return fragment ? Reason::fragment_in_target : Reason::bad_target_byte;
     }
     if (out.target.empty()) {
         return Reason::malformed_request_line;
