@@ -49,8 +49,7 @@ GOALS = [
     Goal(10, "bulk", "same", "bulk-8MB", "rate", "D", 0.45, 0.9),
     Goal(10, "bulk", "two", "bulk-8MB", "rate", "S", 1.5, 2.5),
 ]
-UNMEASURED = {7: "memory of 100 and 1000 pods", 8: "handshakes/s per core",
-              11: "10,000 services", 12: "idle CPU with 1000 pods", 13: "enrolment of 1000 pods",
+UNMEASURED = {8: "handshakes/s per core", 11: "10,000 services",
               14: "configuration swap under load", 15: "noisy neighbour"}
 
 
@@ -73,7 +72,7 @@ class Table:
     def __init__(self, records):
         self.good, self.dropped, self.errors = {}, {}, {}
         for r in records:
-            if r["load"]["name"] == "one-request":
+            if "repetition" not in r and r["load"]["name"].startswith(("one-request", "pods-")):
                 continue
             key = (r["contender"], r["layout"], r["load"]["name"])
             if "error" in r:
@@ -158,6 +157,37 @@ def goal_line(table, goal):
     return (f"{head} {statistics.median(ours.values()):.1f} |"
             f" {rival} {statistics.median(theirs.values()):.1f} |"
             f" {ratio:.2f} ({low:.2f} to {high:.2f}, n={n}) | {verdict(goal, interval)} |")
+
+
+def pods(records):
+    """Rows 7, 12 and 13 of suite `scale`: one run each, no interval."""
+    by_name = {(r["contender"], r["load"]["name"]): r for r in records}
+    sidecar = by_name.get(("sidecar-haproxy", "pods-100"), {})
+    lines = []
+    for count, step, aim in ((100, 10, 15), (1000, 40, 60)):
+        r = by_name.get(("orlop", f"pods-{count}"))
+        head = f"| 7 | PSS of {count} enrolled pods, MB | step 1/{step} of sidecars; aim 1/{aim} |"
+        if not r or "error" in r or "pss_kb" not in sidecar:
+            why = (r or {}).get("error") or sidecar.get("error") or "not measured by this suite"
+            lines.append(f"{head} | | | {why} |")
+            continue
+        theirs = sidecar["pss_kb"] / sidecar["pods"] * count
+        ratio = theirs / r["pss_kb"]
+        result = "aim" if ratio >= aim else "pass" if ratio >= step else "MISS"
+        lines.append(f"{head} {r['pss_kb'] / 1024:.1f} | sidecars {theirs / 1024:.0f} |"
+                     f" 1/{ratio:.1f} | {result} |")
+    r = by_name.get(("orlop", "pods-1000"), {"error": "not measured by this suite"})
+    for row, text, field, step, aim, unit in (
+            (12, "idle CPU, 1000 pods", "idle_cpu_percent", 0.1, 0.02, "% of a core"),
+            (13, "enrolling 1000 pods", "enrol_s", 5, 1, "s")):
+        head = f"| {row} | {text} | step <= {step} {unit}; aim <= {aim} {unit} |"
+        value = None if "error" in r else r.get(field)
+        if value is None:
+            lines.append(f"{head} | | | {r.get('error', 'not measured')} |")
+            continue
+        result = "aim" if value <= aim else "pass" if value <= step else "MISS"
+        lines.append(f"{head} {value:.3f} | | | {result} |")
+    return lines
 
 
 def figures(table):
@@ -260,6 +290,7 @@ def write(records, folder):
              " backend on core 0, the mesh on core 1.", "",
              "| # | metric | wanted | orlop | against | ratio (90 %) | |", "|---|" + "---|" * 6]
     lines += [goal_line(table, goal) for goal in GOALS]
+    lines += pods(records)
     lines += [f"| {row} | {text} | | | | | not measured by this suite |"
               for row, text in sorted(UNMEASURED.items())]
     lines += one_request(records, table)

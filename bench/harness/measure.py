@@ -156,6 +156,16 @@ def memory_kb(pid):
     return found
 
 
+def cpu_ns(pid):
+    total = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(task.read_text().split()[0])
+        except (OSError, ValueError):
+            pass
+    return total
+
+
 def mem_available_kb():
     for line in Path("/proc/meminfo").read_text().split("\n"):
         if line.startswith("MemAvailable:"):

@@ -102,7 +102,7 @@ spec:
     - containerPort: {port}
 status:
   phase: Running
-  hostIP: 10.71.0.{number}
+  hostIP: 10.80.0.{number}
   podIP: {ip}
   podIPs:
   - ip: {ip}
@@ -129,7 +129,7 @@ metadata:
 status:
   addresses:
   - type: InternalIP
-    address: 10.71.0.{number}
+    address: 10.80.0.{number}
 """
 
 
@@ -201,7 +201,8 @@ class Mesh:
         argv = [self.binary, "--node-name", f"n{node}", "--config-dir", self.root / "config",
                 "--sandbox-dir", self.root / "sandbox" / node, "--state-dir", state, "--socket",
                 socket, "--cgroup", self.node_cgroup(node), "--bpffs",
-                self.topology.bpffs / f"orlop-bench-{node}", "--ca-dir", self.root / "ca"]
+                self.topology.bpffs / f"orlop-bench-{node}", "--ca-dir", self.root / "ca", "--instance",
+                f"bench-{node}", "--cores", 1, "--access-log", ""]
         env = dict(os.environ)
         if counting:
             env.update(LD_PRELOAD=str(self.alloc_library), ORLOP_ALLOC_FILE=str(self.counter_file))

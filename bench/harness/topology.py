@@ -18,7 +18,7 @@ from pathlib import Path
 
 PREFIX = "orlop-bench-"
 RUN = Path("/run/orlop-bench")
-NODES = {"a": 1, "b": 2}
+NODES = {"a": 1, "b": 2}  # node addresses 10.80.0.N, pods 10.8N.0.0/16
 PODS = {"c": ("a", 10), "s": ("a", 11), "oc": ("a", 20), "os": ("a", 21),
         "t": ("b", 11), "ot": ("b", 21)}
 SYSCTLS = {"net.ipv4.ip_forward": 1, "net.ipv4.tcp_congestion_control": "reno",
@@ -41,8 +41,7 @@ def ip(*words, ns=None, check=True):
 
 
 def pod_ip(pod):
-    node, number = PODS[pod]
-    return f"10.71.{NODES[node]}.{number}"
+    return Topology.address(*PODS[pod])
 
 
 def netns_path(name):
@@ -75,6 +74,10 @@ class Topology:
     cgroup: Path | None = None
     bpffs: Path | None = None
 
+    @staticmethod
+    def address(node, number):
+        return f"10.8{NODES[node]}.{number >> 8}.{number & 255}"
+
     def up(self):
         remove_leftovers()
         RUN.mkdir(parents=True, exist_ok=True)
@@ -84,12 +87,12 @@ class Topology:
            "netns", PREFIX + "b")
         for node, number in NODES.items():
             other = 3 - number
-            ip("addr", "add", f"10.71.0.{number}/30", "dev", "wire", ns=node)
+            ip("addr", "add", f"10.80.0.{number}/30", "dev", "wire", ns=node)
             ip("link", "set", "wire", "up", ns=node)
             ip("link", "add", "bridge", "type", "bridge", ns=node)
-            ip("addr", "add", f"10.71.{number}.1/24", "dev", "bridge", ns=node)
+            ip("addr", "add", f"10.8{number}.0.1/16", "dev", "bridge", ns=node)
             ip("link", "set", "bridge", "up", ns=node)
-            ip("route", "add", f"10.71.{other}.0/24", "via", f"10.71.0.{other}", ns=node)
+            ip("route", "add", f"10.8{other}.0.0/16", "via", f"10.80.0.{other}", ns=node)
         for pod in PODS:
             self.add_pod(pod, *PODS[pod])
 
@@ -99,10 +102,9 @@ class Topology:
         ip("link", "add", port, "netns", PREFIX + node, "type", "veth", "peer", "name", "eth0",
            "netns", PREFIX + pod)
         ip("link", "set", port, "master", "bridge", "up", ns=node)
-        ip("addr", "add", f"10.71.{NODES[node]}.{number}/16" if number > 255 else
-           f"10.71.{NODES[node]}.{number}/24", "dev", "eth0", ns=pod)
+        ip("addr", "add", f"{self.address(node, number)}/16", "dev", "eth0", ns=pod)
         ip("link", "set", "eth0", "up", ns=pod)
-        ip("route", "add", "default", "via", f"10.71.{NODES[node]}.1", ns=pod)
+        ip("route", "add", "default", "via", f"10.8{NODES[node]}.0.1", ns=pod)
 
     def _namespace(self, name):
         ip("netns", "add", PREFIX + name)

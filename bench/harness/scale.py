@@ -1,0 +1,106 @@
+"""Rows 7, 12 and 13: what enrolled, idle pods cost in memory, CPU and time, beside sidecars."""
+
+import time
+
+import measure
+from opponents import COMMANDS, CONFIGS
+from topology import RUN, BenchError
+
+PODS_PER_STEP = (100, 1000)
+SIDECARS = 100  # more would only repeat the same number
+IDLE_SECONDS = 10
+ENROL_SECONDS_MAX = 120
+FIRST_NUMBER = 300
+
+
+def scale(session):
+    records = [sidecar_memory(session)] + [enrolled_pods(session, n) for n in PODS_PER_STEP]
+    for record in records:
+        session.bench.append(record)
+        print({k: v for k, v in record.items() if k not in session.bench.identity()}, flush=True)
+
+
+def base(session, contender, name):
+    return {**session.bench.identity(), "contender": contender, "layout": "same",
+            "load": {"name": name}}
+
+
+def sidecar_memory(session):
+    """PSS of real sidecars (the callee's side of the HTTP/2 pair), idle, one per pod."""
+    record = base(session, "sidecar-haproxy", f"pods-{SIDECARS}")
+    template = (CONFIGS / "haproxy" / "pair-mtls-h2-server.cfg").read_text()
+    text = template.replace("@CERTS@", str(session.opponents.certificates))
+    text = text.replace("@APP_PORT@", "8080")
+    processes, before = [], measure.mem_available_kb()
+    try:
+        for i in range(SIDECARS):
+            config = RUN / f"sidecar-{i}.cfg"
+            config.write_text(text.replace("@MESH_PORT@", str(20000 + i)))
+            processes.append(session.topology.start(f"sidecar-{i}", "t",
+                                                    COMMANDS["haproxy"](config)))
+        session.topology.wait_listening(processes[-1], "t", 20000 + SIDECARS - 1, seconds=60)
+        record["pods"] = SIDECARS
+        record["pss_kb"] = sum(measure.pss_kb(p.pid) for p in processes)
+        record["mem_available_kb"] = before - measure.mem_available_kb()
+        record["idle_cpu_percent"] = idle_cpu_percent(processes)
+    except BenchError as error:
+        record["error"] = str(error)
+    for process in processes:
+        session.topology.stop(process)
+    return record
+
+
+def idle_cpu_percent(processes):
+    def used():
+        return sum(measure.cpu_ns(p.pid) for p in processes)
+
+    first, begin = used(), time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    return (used() - first) / 1e9 / (time.monotonic() - begin) * 100
+
+
+def enrolled_pods(session, count):
+    """A fresh daemon, then `count` pods at once: time until all are captured, and what stays."""
+    record = base(session, "orlop", f"pods-{count}")
+    if session.mesh_trouble:
+        record["error"] = session.mesh_trouble
+        return record
+    mesh, topology = session.mesh, session.topology
+    names = [f"y{i}" for i in range(count)]
+    missing = [(i, n) for i, n in enumerate(names) if n not in topology.namespaces]
+    for i, name in missing:
+        topology.add_pod(name, "a", FIRST_NUMBER + i)
+    try:
+        mesh.stop("a")
+        daemon = mesh.start("a")
+        idle = measure.memory_kb(daemon.pid)
+        available, begin = measure.mem_available_kb(), time.monotonic()
+        for i, name in enumerate(names):
+            mesh.add_pod(name, "a", topology.address("a", FIRST_NUMBER + i))
+        enrolled = wait_captured(session, count)
+        record["enrol_s"] = time.monotonic() - begin
+        record["pods"], record["pods_wanted"] = enrolled, count
+        if enrolled < count:
+            record["error"] = f"{enrolled} of {count} pods enrolled within {ENROL_SECONDS_MAX} s"
+            return record
+        record["pss_kb"] = measure.pss_kb(daemon.pid)
+        record["pss_kb_per_pod"] = (record["pss_kb"] - idle["pss_kb"]) / count
+        record["mem_available_kb"] = available - measure.mem_available_kb() + idle["pss_kb"]
+        record["idle_cpu_percent"] = idle_cpu_percent([daemon])
+    except BenchError as error:
+        record["error"] = str(error)
+    finally:
+        for name in names:
+            mesh.remove_pod(name, "a")
+    return record
+
+
+def wait_captured(session, count):
+    """Counts pods by the sockets the daemon holds in their namespaces: the last one made counts."""
+    deadline = time.monotonic() + ENROL_SECONDS_MAX
+    waiting = [f"y{i}" for i in range(count)]
+    while waiting and time.monotonic() < deadline:
+        while waiting and session.is_captured(waiting[-1]):
+            waiting.pop()
+        time.sleep(0.02)
+    return count - len(waiting)
