@@ -201,8 +201,8 @@ class Mesh:
         argv = [self.binary, "--node-name", f"n{node}", "--config-dir", self.root / "config",
                 "--sandbox-dir", self.root / "sandbox" / node, "--state-dir", state, "--socket",
                 socket, "--cgroup", self.node_cgroup(node), "--bpffs",
-                self.topology.bpffs / f"orlop-bench-{node}", "--ca-dir", self.root / "ca", "--instance",
-                f"bench-{node}", "--cores", 1, "--access-log", ""]
+                self.topology.bpffs / f"orlop-bench-{node}", "--ca-dir", self.root / "ca",
+                "--instance", f"bench-{node}", "--cores", 1, "--access-log", ""]
         env = dict(os.environ)
         if counting:
             env.update(LD_PRELOAD=str(self.alloc_library), ORLOP_ALLOC_FILE=str(self.counter_file))
