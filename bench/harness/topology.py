@@ -190,24 +190,23 @@ def remove_leftovers():
     for point in (RUN / "cgroup", RUN / "bpf"):
         if not os.path.ismount(point):
             continue
-        _clear_folder(point / ("orlop-bench" if point.name == "cgroup" else "."), point)
+        for folder in point.glob("orlop-bench*"):
+            _clear_folder(folder)
         run("umount", "-l", point, check=False)
     shutil.rmtree(RUN, ignore_errors=True)
 
 
-def _clear_folder(folder, mount):
-    """Pins are files; a cgroup is a folder that goes once its processes are gone."""
-    if not folder.is_dir():
-        return
-    if mount.name == "bpf":
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.unlink() if not path.is_dir() else path.rmdir()
-        return
-    for path in sorted([*folder.rglob("*"), folder], key=lambda p: len(p.parts), reverse=True):
-        if path.is_dir():
-            for _ in range(100):
-                try:
-                    path.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.02)
+def _clear_folder(folder):
+    """Pins are files and go with unlink; a cgroup is a folder that goes once its processes have."""
+    pins = folder.parent.name == "bpf"
+    for path in sorted([folder, *folder.rglob("*")], key=lambda p: len(p.parts), reverse=True):
+        if not path.is_dir():
+            if pins:
+                path.unlink()
+            continue
+        for _ in range(100):
+            try:
+                path.rmdir()
+                break
+            except OSError:
+                time.sleep(0.02)
