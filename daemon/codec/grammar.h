@@ -7,11 +7,11 @@
 
 namespace orlop::grammar {
 
-inline constexpr std::uint8_t token_bit = 1;       // tchar
-inline constexpr std::uint8_t target_bit = 2;      // visible ASCII except '#'
-inline constexpr std::uint8_t value_bit = 4;       // field-vchar, SP, HTAB and obs-text
-inline constexpr std::uint8_t unreserved_bit = 8;  // RFC 3986
-inline constexpr std::uint8_t host_bit = 16;       // reg-name as we allow it: [A-Za-z0-9._-]
+inline constexpr std::uint8_t token_bit = 1;      // tchar
+inline constexpr std::uint8_t target_bit = 2;     // visible ASCII except '#'
+inline constexpr std::uint8_t value_bit = 4;      // field-vchar, SP, HTAB and obs-text
+inline constexpr std::uint8_t unreserved_bit = 8; // RFC 3986
+inline constexpr std::uint8_t host_bit = 16;      // reg-name as we allow it: [A-Za-z0-9._-]
 inline constexpr std::uint8_t hex_bit = 32;
 inline constexpr std::uint8_t digit_bit = 64;
 
@@ -49,9 +49,15 @@ inline bool all(std::string_view text, std::uint8_t bit) {
     }
     return common != 0;
 }
-inline bool token(std::string_view text) { return !text.empty() && all(text, token_bit); }
-inline char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-inline bool blank(char c) { return c == ' ' || c == '\t'; }
+inline bool token(std::string_view text) {
+    return !text.empty() && all(text, token_bit);
+}
+inline char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
+inline bool blank(char c) {
+    return c == ' ' || c == '\t';
+}
 inline std::string_view trim(std::string_view text) {
     while (!text.empty() && blank(text.front())) {
         text.remove_prefix(1);
@@ -94,4 +100,4 @@ private:
     std::string_view rest_;
 };
 
-}  // namespace orlop::grammar
+} // namespace orlop::grammar

@@ -49,8 +49,8 @@ Escape read_escape(std::string_view text) {
 }
 
 // First pass: escapes and backslashes. Returns the length written, never more than raw.size().
-std::expected<std::size_t, PathFault> decode(std::string_view raw, std::span<char> room,
-                                             Normalisation normalisation) {
+std::expected<std::size_t, PathFault>
+decode(std::string_view raw, std::span<char> room, Normalisation normalisation) {
     constexpr std::string_view digits = "0123456789ABCDEF";
     std::size_t length = 0;
     for (std::size_t i = 0; i < raw.size(); ++i) {
@@ -96,7 +96,7 @@ std::expected<std::size_t, PathFault> resolve(std::span<char> path, Normalisatio
     const bool merge = normalisation != Normalisation::base;
     const std::string_view text(path.data(), path.size());
     std::size_t written = 0;
-    std::size_t at = 0;  // always at a '/'
+    std::size_t at = 0; // always at a '/'
     while (at < text.size()) {
         const std::size_t end = std::min(text.find('/', at + 1), text.size());
         const std::string_view segment = text.substr(at + 1, end - at - 1);
@@ -139,7 +139,7 @@ bool parse_port(std::string_view text, std::uint16_t& port) {
     return number <= 65535;
 }
 
-}  // namespace
+} // namespace
 
 std::string_view fault_text(PathFault fault) {
     switch (fault) {
@@ -159,9 +159,8 @@ std::string_view fault_text(PathFault fault) {
     return "path refused";
 }
 
-std::expected<std::string_view, PathFault> normalise_path(std::string_view raw,
-                                                          std::span<char> room,
-                                                          Normalisation normalisation) {
+std::expected<std::string_view, PathFault>
+normalise_path(std::string_view raw, std::span<char> room, Normalisation normalisation) {
     if (raw == "*") {
         return raw;
     }
@@ -212,9 +211,9 @@ std::optional<HostPort> split_host_port(std::string_view authority) {
         result.host = authority.substr(1, close - 1);
         result.ipv6_literal = true;
         port = authority.substr(close + 1);
-        const bool literal = result.host.find(':') != std::string_view::npos &&
-                             result.host.find_first_not_of("0123456789abcdefABCDEF:.") ==
-                                 std::string_view::npos;
+        const bool literal =
+            result.host.find(':') != std::string_view::npos &&
+            result.host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
         if (!literal || !IpAddress::parse(result.host)) {
             return std::nullopt;
         }
@@ -253,10 +252,10 @@ std::optional<std::string_view> query_parameter(std::string_view query, std::str
         if (!pair.empty() && pair.substr(0, equals) == name) {
             return equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
         }
-        query = ampersand == std::string_view::npos ? std::string_view()
-                                                    : query.substr(ampersand + 1);
+        query =
+            ampersand == std::string_view::npos ? std::string_view() : query.substr(ampersand + 1);
     }
     return std::nullopt;
 }
 
-}  // namespace orlop::uri
+} // namespace orlop::uri

@@ -23,8 +23,8 @@ struct Outcome {
     std::size_t trailers = 0;
 };
 
-static Outcome decode(Framing framing, std::uint64_t length, std::string_view text,
-                      std::size_t piece) {
+static Outcome
+decode(Framing framing, std::uint64_t length, std::string_view text, std::size_t piece) {
     BodyDecoder body(framing, length);
     Outcome outcome;
     std::size_t received = 0;
@@ -47,7 +47,7 @@ static Outcome decode(Framing framing, std::uint64_t length, std::string_view te
             received = std::min(text.size(), received + piece);
         }
     }
-    std::abort();  // no progress
+    std::abort(); // no progress
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

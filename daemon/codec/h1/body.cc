@@ -11,7 +11,7 @@
 namespace orlop::h1 {
 namespace {
 
-constexpr std::size_t size_digits_max = 15;  // 60 bits: sums of sizes cannot overflow
+constexpr std::size_t size_digits_max = 15; // 60 bits: sums of sizes cannot overflow
 // Framing is charged against payload: one-byte chunks with long extensions cost the receiver far
 // more than the sender. Each chunk may carry this much, and a message this much more in all.
 constexpr std::int64_t overhead_per_chunk = 16;
@@ -33,16 +33,26 @@ bool forbidden_in_trailers(std::string_view name) {
     }
     static constexpr std::array<std::string_view, 6> prefixes = {
         "x-forwarded-", "x-envoy-", "x-orlop-", "if-", "proxy-", "access-control-"};
-    static constexpr std::array<std::string_view, 14> names = {
-        "www-authenticate", "authentication-info", "cache-control", "max-forwards", "pragma",
-        "range", "age", "expires", "vary", "content-location", "content-language", "x-real-ip",
-        "x-http-method-override", "strict-transport-security"};
+    static constexpr std::array<std::string_view, 14> names = {"www-authenticate",
+                                                               "authentication-info",
+                                                               "cache-control",
+                                                               "max-forwards",
+                                                               "pragma",
+                                                               "range",
+                                                               "age",
+                                                               "expires",
+                                                               "vary",
+                                                               "content-location",
+                                                               "content-language",
+                                                               "x-real-ip",
+                                                               "x-http-method-override",
+                                                               "strict-transport-security"};
     const auto prefixed = [name](std::string_view p) { return starts_with_name(name, p); };
     const auto equal = [name](std::string_view n) { return same_name(name, n); };
     return std::ranges::any_of(prefixes, prefixed) || std::ranges::any_of(names, equal);
 }
 
-}  // namespace
+} // namespace
 
 BodyDecoder::BodyDecoder(Framing framing, std::uint64_t length) {
     switch (framing) {
@@ -206,8 +216,7 @@ Reason BodyDecoder::add_trailer(std::string_view line) {
 }
 
 std::size_t BodyDecoder::trailer_section(std::string_view input) {
-    const std::string_view fresh =
-        input.substr(std::min(trailer_searched_, input.size()));
+    const std::string_view fresh = input.substr(std::min(trailer_searched_, input.size()));
     const bool line_came = fresh.find('\n') != std::string_view::npos;
     trailer_searched_ = input.size();
     trailer_count_ = line_came ? 0 : trailer_count_;
@@ -247,4 +256,4 @@ BodyStep BodyDecoder::at_end_of_stream() {
     return refuse(phase_ == Phase::broken ? reason_ : Reason::truncated_body);
 }
 
-}  // namespace orlop::h1
+} // namespace orlop::h1

@@ -2,9 +2,9 @@
 // Internal to codec/h1.
 #pragma once
 
-#include <string_view>
-
 #include "daemon/codec/h1/head.h"
+
+#include <string_view>
 
 namespace orlop::h1 {
 
@@ -49,4 +49,4 @@ ParseResult incomplete(std::string_view buffer, HeadScan& scan);
 // False when no new line end has come since the last call: then parsing again is no use.
 bool worth_parsing(std::string_view buffer, HeadScan& scan);
 
-}  // namespace orlop::h1
+} // namespace orlop::h1

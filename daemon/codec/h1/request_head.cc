@@ -50,9 +50,8 @@ Reason bad_request_line(std::string_view line) {
         return rest.empty() ? Reason::malformed_request_line : Reason::http_0_9;
     }
     const std::string_view version = rest.substr(second + 1);
-    const bool version_shape = version.size() == version_bytes &&
-                               version.substr(0, 5) == "HTTP/" && version[6] == '.' &&
-                               grammar::is(version[5], grammar::digit_bit) &&
+    const bool version_shape = version.size() == version_bytes && version.substr(0, 5) == "HTTP/" &&
+                               version[6] == '.' && grammar::is(version[5], grammar::digit_bit) &&
                                grammar::is(version[7], grammar::digit_bit);
     return version_shape ? Reason::unsupported_version : Reason::malformed_request_line;
 }
@@ -190,7 +189,7 @@ Reason settle(RequestHead& out, const Gathered& gathered) {
     if (bodyless && out.framing != Framing::none) {
         return Reason::framing_on_bodyless_status;
     }
-    if (gathered.expect && out.version_minor == 1) {  // section 10.1.1: ignored from 1.0
+    if (gathered.expect && out.version_minor == 1) { // section 10.1.1: ignored from 1.0
         if (!same_name(out.fields.value(Known::expect), "100-continue")) {
             return Reason::bad_expectation;
         }
@@ -214,7 +213,7 @@ ParseResult incomplete_request(std::string_view buffer, HeadScan& scan) {
     return incomplete(buffer, scan);
 }
 
-}  // namespace
+} // namespace
 
 Method method_of(std::string_view text) {
     static constexpr std::array<std::pair<std::string_view, Method>, 9> methods = {{
@@ -236,7 +235,9 @@ Method method_of(std::string_view text) {
     return Method::other;
 }
 
-ParseResult parse_request_head(std::string_view buffer, RequestHead& out, HeadScan& scan,
+ParseResult parse_request_head(std::string_view buffer,
+                               RequestHead& out,
+                               HeadScan& scan,
                                const RequestOptions& options) {
     if (hopeless(buffer)) {
         return refused(Reason::bad_method);
@@ -247,7 +248,7 @@ ParseResult parse_request_head(std::string_view buffer, RequestHead& out, HeadSc
     reset(out);
     LineCursor cursor{buffer, 0};
     if (buffer.starts_with("\r\n")) {
-        cursor.at = 2;  // RFC 9112 section 2.2: one empty line before the request line is ignored
+        cursor.at = 2; // RFC 9112 section 2.2: one empty line before the request line is ignored
     }
     std::string_view line;
     Reason reason = Reason::none;
@@ -299,8 +300,8 @@ Looks look_at_first_bytes(std::string_view bytes) {
         return at + 1 < preface.size() ? Looks::undecided : Looks::other;
     }
     const char first = head[at + 1];
-    const bool target_begins = first == '/' || first == '*' || grammar::is(first, grammar::host_bit) ||
-                               first == '[';
+    const bool target_begins =
+        first == '/' || first == '*' || grammar::is(first, grammar::host_bit) || first == '[';
     if (!target_begins) {
         return Looks::other;
     }
@@ -310,4 +311,4 @@ Looks look_at_first_bytes(std::string_view bytes) {
                                                                           : Looks::other;
 }
 
-}  // namespace orlop::h1
+} // namespace orlop::h1

@@ -51,7 +51,7 @@ bool valid_target(std::string_view target) {
     return grammar::all(target, grammar::target_bit);
 }
 
-}  // namespace
+} // namespace
 
 // Passes the end-to-end fields of one received head on, with the edits applied.
 class FieldCopy {
@@ -66,7 +66,7 @@ public:
             const bool skipped =
                 rewritten(known) || (known == Known::upgrade && upgrading == Upgrading::no) ||
                 (known == Known::trailer && framing != Framing::chunked) ||
-                (known == Known::expect && head_.version_minor == 0) ||  // means nothing in 1.0
+                (known == Known::expect && head_.version_minor == 0) || // means nothing in 1.0
                 edited_away(fields.items[i].name) ||
                 (head_.connection_names_fields && known == Known::none &&
                  nominated(fields, fields.items[i].name));
@@ -80,9 +80,9 @@ public:
     }
 
     void connection(ConnectionFate fate, Upgrading upgrading, std::string_view extra) {
-        std::array<std::string_view, 3> options = {
-            fate == ConnectionFate::close ? "close" : "",
-            upgrading == Upgrading::yes ? "upgrade" : "", extra};
+        std::array<std::string_view, 3> options = {fate == ConnectionFate::close ? "close" : "",
+                                                   upgrading == Upgrading::yes ? "upgrade" : "",
+                                                   extra};
         std::string_view separator = "connection: ";
         for (const std::string_view option : options) {
             if (!option.empty()) {
@@ -115,7 +115,7 @@ private:
             return;
         }
         if (rewritten(known_name(edit.name))) {
-            writer_.invalid_ = edit.name;  // framing and connection fields are ours alone
+            writer_.invalid_ = edit.name; // framing and connection fields are ours alone
             return;
         }
         writer_.field(edit.name, edit.value);
@@ -174,9 +174,10 @@ void HeadWriter::status_line(std::uint16_t status, std::string_view reason_phras
         invalid_ = "status line";
         return;
     }
-    const std::array<char, 4> digits = {
-        static_cast<char>('0' + status / 100), static_cast<char>('0' + status / 10 % 10),
-        static_cast<char>('0' + status % 10), ' '};
+    const std::array<char, 4> digits = {static_cast<char>('0' + status / 100),
+                                        static_cast<char>('0' + status / 10 % 10),
+                                        static_cast<char>('0' + status % 10),
+                                        ' '};
     put("HTTP/1.1 ");
     put({digits.data(), digits.size()});
     put(reason_phrase);
@@ -220,17 +221,17 @@ Result<std::size_t> HeadWriter::finish() {
     return used_;
 }
 
-Result<std::size_t> write_request_head(std::span<char> room, const RequestHead& head,
-                                       const RequestRewrite& how) {
+Result<std::size_t>
+write_request_head(std::span<char> room, const RequestHead& head, const RequestRewrite& how) {
     HeadWriter writer(room);
     FieldCopy copy(writer, head, how.edits);
     const std::string_view method = how.method.empty() ? head.method : how.method;
     const std::string_view authority = how.authority.empty() ? head.authority : how.authority;
     const bool connect = method == "CONNECT";
-    if (!uri::split_host_port(authority)) {  // also when 1.0 named none: HTTP/1.1 has to
-        return fail(ErrorKind::invalid_input, "request not written: authority '" +
-                                                  std::string(authority.substr(0, 64)) +
-                                                  "' is not host[:port]");
+    if (!uri::split_host_port(authority)) { // also when 1.0 named none: HTTP/1.1 has to
+        return fail(ErrorKind::invalid_input,
+                    "request not written: authority '" + std::string(authority.substr(0, 64)) +
+                        "' is not host[:port]");
     }
     if (connect) {
         writer.request_line(method, authority);
@@ -270,8 +271,8 @@ Result<std::size_t> write_request_head(std::span<char> room, const RequestHead& 
     return writer.finish();
 }
 
-Result<std::size_t> write_response_head(std::span<char> room, const ResponseHead& head,
-                                        const ResponseRewrite& how) {
+Result<std::size_t>
+write_response_head(std::span<char> room, const ResponseHead& head, const ResponseRewrite& how) {
     if (how.framing == Framing::chunked && how.peer_version_minor == 0) {
         return fail(ErrorKind::invalid_input,
                     "response not written: chunked to an HTTP/1.0 peer; use until_close");
@@ -284,7 +285,7 @@ Result<std::size_t> write_response_head(std::span<char> room, const ResponseHead
     copy.run(how.framing, upgrading);
     const bool may_announce = head.status >= 200 && head.status != 204 && !head.switches_protocol;
     if (how.framing == Framing::none && head.has_content_length && may_announce) {
-        writer.field("content-length", head.content_length);  // what GET would have brought
+        writer.field("content-length", head.content_length); // what GET would have brought
     } else if (may_announce) {
         writer.framing(how.framing, how.content_length);
     }
@@ -292,7 +293,8 @@ Result<std::size_t> write_response_head(std::span<char> room, const ResponseHead
         how.connection == ConnectionFate::close || how.framing == Framing::until_close;
     const bool spell_keep_alive = !closing && how.peer_version_minor == 0;
     copy.connection(closing && !head.interim ? ConnectionFate::close : ConnectionFate::keep_alive,
-                    upgrading, spell_keep_alive ? "keep-alive" : "");
+                    upgrading,
+                    spell_keep_alive ? "keep-alive" : "");
     return writer.finish();
 }
 
@@ -347,4 +349,4 @@ Result<std::size_t> write_local_reply(std::span<char> room, const LocalReply& re
     return *written + reply.body.size();
 }
 
-}  // namespace orlop::h1
+} // namespace orlop::h1

@@ -59,8 +59,12 @@ int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user_da
     return 0;
 }
 
-int on_header(nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name,
-              nghttp2_rcbuf* value, std::uint8_t, void* user_data) {
+int on_header(nghttp2_session* session,
+              const nghttp2_frame* frame,
+              nghttp2_rcbuf* name,
+              nghttp2_rcbuf* value,
+              std::uint8_t,
+              void* user_data) {
     SessionState& state = state_of(user_data);
     const std::string_view name_text = text_of(name);
     const std::string_view value_text = text_of(value);
@@ -69,21 +73,21 @@ int on_header(nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbu
                       grammar::valid_value(value_text) &&
                       !connection_specific(name_text, value_text);
     if (!good) {
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                  NGHTTP2_PROTOCOL_ERROR);
+        nghttp2_submit_rst_stream(
+            session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_PROTOCOL_ERROR);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     if (!state.block.add(name_text, value_text, state.options.header_block_bytes_max)) {
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                  NGHTTP2_ENHANCE_YOUR_CALM);
+        nghttp2_submit_rst_stream(
+            session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_ENHANCE_YOUR_CALM);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     return 0;
 }
 
 // Without this the library would drop an invalid field and go on: two readings of one message.
-int on_invalid_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*,
-                      std::uint8_t, void*) {
+int on_invalid_header(
+    nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*, std::uint8_t, void*) {
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
@@ -190,8 +194,12 @@ int on_frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user_data)
     }
 }
 
-int on_data_chunk(nghttp2_session* session, std::uint8_t, std::int32_t id, const std::uint8_t* data,
-                  std::size_t length, void* user_data) {
+int on_data_chunk(nghttp2_session* session,
+                  std::uint8_t,
+                  std::int32_t id,
+                  const std::uint8_t* data,
+                  std::size_t length,
+                  void* user_data) {
     SessionState& state = state_of(user_data);
     state.stats.data_bytes_received += length;
     Stream* stream = state.live(static_cast<StreamId>(id));
@@ -253,18 +261,25 @@ int on_frame_not_send(nghttp2_session*, const nghttp2_frame* frame, int, void* u
     return 0;
 }
 
-ssize_t data_frame_length(nghttp2_session*, std::uint8_t, std::int32_t,
-                          std::int32_t session_window, std::int32_t stream_window,
-                          std::uint32_t peer_max_frame_size, void*) {
+ssize_t data_frame_length(nghttp2_session*,
+                          std::uint8_t,
+                          std::int32_t,
+                          std::int32_t session_window,
+                          std::int32_t stream_window,
+                          std::uint32_t peer_max_frame_size,
+                          void*) {
     const std::int32_t windows = std::min(session_window, stream_window);
-    const std::uint32_t frame =
-        std::min<std::uint32_t>(peer_max_frame_size, data_frame_bytes_max);
+    const std::uint32_t frame = std::min<std::uint32_t>(peer_max_frame_size, data_frame_bytes_max);
     return std::min<std::int32_t>(windows, static_cast<std::int32_t>(frame));
 }
 
 // Writes head and payload in one go, straight from the bytes given to write().
-int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* frame_head,
-              std::size_t length, nghttp2_data_source*, void* user_data) {
+int send_data(nghttp2_session*,
+              nghttp2_frame* frame,
+              const std::uint8_t* frame_head,
+              std::size_t length,
+              nghttp2_data_source*,
+              void* user_data) {
     SessionState& state = state_of(user_data);
     Stream* stream = state.find(frame->hd.stream_id);
     assert(frame->data.padlen == 0);
@@ -279,7 +294,7 @@ int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* frame_
     return 0;
 }
 
-}  // namespace
+} // namespace
 
 void set_callbacks(nghttp2_session_callbacks* callbacks) {
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
@@ -319,4 +334,4 @@ bool connection_specific(std::string_view name, std::string_view value) {
     }
 }
 
-}  // namespace orlop::h2
+} // namespace orlop::h2

@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t continuations_max = 8;
 constexpr std::size_t outbound_acks_max = 1000;
 constexpr std::size_t settings_per_frame_max = 32;
-constexpr unsigned first_unknown_type = 0xa;  // the types of RFC 9113 end with CONTINUATION, 0x9
+constexpr unsigned first_unknown_type = 0xa; // the types of RFC 9113 end with CONTINUATION, 0x9
 // Our own fields: pseudo-headers and what the caller adds.
 constexpr std::size_t fields_sent_max = limits::http_headers_max + 4;
 using FieldArray = std::array<nghttp2_nv, fields_sent_max>;
@@ -25,12 +25,14 @@ nghttp2_nv make_nv(std::string_view name, std::string_view value) {
     auto* name_bytes = const_cast<char*>(name.data());
     auto* value_bytes = const_cast<char*>(value.data());
     return {reinterpret_cast<std::uint8_t*>(name_bytes),
-            reinterpret_cast<std::uint8_t*>(value_bytes), name.size(), value.size(),
+            reinterpret_cast<std::uint8_t*>(value_bytes),
+            name.size(),
+            value.size(),
             NGHTTP2_NV_FLAG_NONE};
 }
 
-Result<std::size_t> append_fields(std::span<const Field> fields, FieldArray& out,
-                                  std::size_t count) {
+Result<std::size_t>
+append_fields(std::span<const Field> fields, FieldArray& out, std::size_t count) {
     for (const Field& field : fields) {
         const bool good = sendable_name(field.name) && grammar::valid_value(field.value) &&
                           !connection_specific(field.name, field.value);
@@ -44,8 +46,13 @@ Result<std::size_t> append_fields(std::span<const Field> fields, FieldArray& out
     return count;
 }
 
-ssize_t read_source(nghttp2_session*, std::int32_t id, std::uint8_t*, std::size_t length,
-                    std::uint32_t* flags, nghttp2_data_source* source, void*) {
+ssize_t read_source(nghttp2_session*,
+                    std::int32_t id,
+                    std::uint8_t*,
+                    std::size_t length,
+                    std::uint32_t* flags,
+                    nghttp2_data_source* source,
+                    void*) {
     auto& state = *static_cast<SessionState*>(source->ptr);
     const Stream* stream = state.find(id);
     if (stream == nullptr || stream->life != Life::live) {
@@ -77,7 +84,7 @@ Result<void> check(int library_result, std::string_view what) {
                 std::string(what) + ": nghttp2: " + nghttp2_strerror(library_result));
 }
 
-}  // namespace
+} // namespace
 
 Result<void> SessionState::start() {
     nghttp2_option* raw_option = nullptr;
@@ -101,12 +108,12 @@ Result<void> SessionState::start() {
         nghttp2_option_set_user_recv_extension_type(raw_option, static_cast<std::uint8_t>(type));
     }
     // Behind our own count, which knows a tunnel's ordinary end from an early one.
-    nghttp2_option_set_stream_reset_rate_limit(raw_option, std::uint64_t{4} * options.early_resets_max,
+    nghttp2_option_set_stream_reset_rate_limit(raw_option,
+                                               std::uint64_t{4} * options.early_resets_max,
                                                std::uint64_t{2} * options.early_resets_max);
-    const int made =
-        role == Role::server
-            ? nghttp2_session_server_new2(&session, raw_callbacks, this, raw_option)
-            : nghttp2_session_client_new2(&session, raw_callbacks, this, raw_option);
+    const int made = role == Role::server
+                         ? nghttp2_session_server_new2(&session, raw_callbacks, this, raw_option)
+                         : nghttp2_session_client_new2(&session, raw_callbacks, this, raw_option);
     if (made != 0) {
         return check(made, "HTTP/2 session");
     }
@@ -120,12 +127,15 @@ Result<void> SessionState::start() {
     }};
     // A server may not send ENABLE_PUSH other than 0 and need not send it at all.
     const std::size_t count = role == Role::server ? entries.size() - 1 : entries.size();
-    const int submitted = nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, entries.data(), count);
+    const int submitted =
+        nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, entries.data(), count);
     if (submitted != 0) {
         return check(submitted, "HTTP/2 SETTINGS");
     }
     return check(nghttp2_session_set_local_window_size(
-                     session, NGHTTP2_FLAG_NONE, 0,
+                     session,
+                     NGHTTP2_FLAG_NONE,
+                     0,
                      static_cast<std::int32_t>(options.connection_window_bytes)),
                  "HTTP/2 connection window");
 }
@@ -133,8 +143,8 @@ Result<void> SessionState::start() {
 Session::Session(std::unique_ptr<SessionState> state) : state_(std::move(state)) {}
 Session::~Session() = default;
 
-Result<std::unique_ptr<Session>> Session::create(Role role, Handler& handler,
-                                                 const SessionOptions& options) {
+Result<std::unique_ptr<Session>>
+Session::create(Role role, Handler& handler, const SessionOptions& options) {
     auto state = std::make_unique<SessionState>(role, handler, options);
     const Result<void> started = state->start();
     if (!started) {
@@ -146,7 +156,7 @@ Result<std::unique_ptr<Session>> Session::create(Role role, Handler& handler,
 
 Result<void> Session::feed(std::span<const std::uint8_t> bytes, Instant now) {
     SessionState& state = *state_;
-    assert(!state.in_library);  // not from within an event
+    assert(!state.in_library); // not from within an event
     if (state.dead || state.violation != ErrorCode::no_error) {
         return state.die();
     }
@@ -208,7 +218,7 @@ bool Session::finished() {
     }
     const bool failed = state_->dead || state_->violation != ErrorCode::no_error;
     return failed || (nghttp2_session_want_read(state_->session) == 0 &&
-                            nghttp2_session_want_write(state_->session) == 0);
+                      nghttp2_session_want_write(state_->session) == 0);
 }
 
 bool Session::can_open_stream() const {
@@ -217,8 +227,8 @@ bool Session::can_open_stream() const {
         nghttp2_session_check_request_allowed(state.session) == 0) {
         return false;
     }
-    const std::uint32_t peer_max = nghttp2_session_get_remote_settings(
-        state.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    const std::uint32_t peer_max =
+        nghttp2_session_get_remote_settings(state.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     return state.streams.size() < std::min(peer_max, state.options.streams_max);
 }
 
@@ -256,8 +266,8 @@ Result<StreamId> Session::open_connect_stream(std::string_view authority,
     return static_cast<StreamId>(id);
 }
 
-Result<void> Session::respond(StreamId id, std::uint16_t status, std::span<const Field> fields,
-                              StreamEnd end) {
+Result<void>
+Session::respond(StreamId id, std::uint16_t status, std::span<const Field> fields, StreamEnd end) {
     SessionState& state = *state_;
     Stream* stream = state.live(id);
     if (stream == nullptr || state.dead) {
@@ -280,9 +290,8 @@ Result<void> Session::respond(StreamId id, std::uint16_t status, std::span<const
     provider.source.ptr = &state;
     provider.read_callback = read_source;
     const bool whole = end == StreamEnd::ended;
-    const int submitted =
-        nghttp2_submit_response(state.session, stream->id, array.data(), *count,
-                                whole ? nullptr : &provider);
+    const int submitted = nghttp2_submit_response(
+        state.session, stream->id, array.data(), *count, whole ? nullptr : &provider);
     if (submitted != 0) {
         return check(submitted, "HTTP/2 answer not sent");
     }
@@ -331,7 +340,7 @@ void Session::end(StreamId id) {
         return;
     }
     if (state.role == Role::server && !stream->answered) {
-        reset(id, ErrorCode::internal_error);  // an end without an answer is no answer
+        reset(id, ErrorCode::internal_error); // an end without an answer is no answer
         return;
     }
     stream->ending = true;
@@ -346,8 +355,8 @@ void Session::reset(StreamId id, ErrorCode code) {
         return;
     }
     stream->life = Life::silenced;
-    static_cast<void>(nghttp2_submit_rst_stream(state.session, NGHTTP2_FLAG_NONE, stream->id,
-                                                static_cast<std::uint32_t>(code)));
+    static_cast<void>(nghttp2_submit_rst_stream(
+        state.session, NGHTTP2_FLAG_NONE, stream->id, static_cast<std::uint32_t>(code)));
     state.pump();
 }
 
@@ -355,7 +364,7 @@ void Session::consume(StreamId id, std::size_t bytes) {
     SessionState& state = *state_;
     Stream* stream = state.live(id);
     if (stream == nullptr || state.dead) {
-        return;  // credited to the connection when the stream ended
+        return; // credited to the connection when the stream ended
     }
     assert(bytes <= stream->unconsumed);
     const std::size_t credit = std::min(bytes, stream->unconsumed);
@@ -386,9 +395,13 @@ void Session::goaway() {
         static_cast<void>(nghttp2_submit_shutdown_notice(state.session));
     } else {
         state.goaway_sent = true;
-        static_cast<void>(nghttp2_submit_goaway(
-            state.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(state.session),
-            NGHTTP2_NO_ERROR, nullptr, 0));
+        static_cast<void>(
+            nghttp2_submit_goaway(state.session,
+                                  NGHTTP2_FLAG_NONE,
+                                  nghttp2_session_get_last_proc_stream_id(state.session),
+                                  NGHTTP2_NO_ERROR,
+                                  nullptr,
+                                  0));
     }
     state.pump();
 }
@@ -425,4 +438,4 @@ const SessionStats& Session::stats() const {
     return state_->stats;
 }
 
-}  // namespace orlop::h2
+} // namespace orlop::h2

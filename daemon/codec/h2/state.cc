@@ -20,7 +20,7 @@ void put_u32(std::uint8_t* at, std::uint32_t value) {
     }
 }
 
-}  // namespace
+} // namespace
 
 void Output::append(const std::uint8_t* bytes, std::size_t count) {
     if (head_ > 0 && bytes_.size() + count > bytes_.capacity()) {
@@ -38,7 +38,7 @@ void Output::drop(std::size_t count) {
     }
     head_ = 0;
     bytes_.clear();
-    if (bytes_.capacity() > output_kept_bytes) {  // after a burst an idle connection is small again
+    if (bytes_.capacity() > output_kept_bytes) { // after a burst an idle connection is small again
         bytes_.shrink_to_fit();
     }
 }
@@ -277,7 +277,8 @@ void SessionState::append_goaway() {
     std::array<std::uint8_t, 17> frame{};
     frame[2] = 8;
     frame[3] = goaway_type;
-    put_u32(&frame[9], static_cast<std::uint32_t>(nghttp2_session_get_last_proc_stream_id(session)));
+    put_u32(&frame[9],
+            static_cast<std::uint32_t>(nghttp2_session_get_last_proc_stream_id(session)));
     put_u32(&frame[13], static_cast<std::uint32_t>(violation));
     output.append(frame.data(), frame.size());
 }
@@ -316,4 +317,4 @@ void SessionState::fail_all(ErrorCode code) {
     }
 }
 
-}  // namespace orlop::h2
+} // namespace orlop::h2

@@ -61,14 +61,18 @@ struct Smuggling {
 TEST(RequestHead, refuses_whatever_has_two_readings) {
     using namespace std::string_view_literals;
     const Smuggling corpus[] = {
-        {"bare LF after the request line", "GET / HTTP/1.1\nHost: x\r\n\r\n", Reason::bare_line_feed},
+        {"bare LF after the request line",
+         "GET / HTTP/1.1\nHost: x\r\n\r\n",
+         Reason::bare_line_feed},
         {"bare LF after a field", "GET / HTTP/1.1\r\nHost: x\n\r\n", Reason::bare_line_feed},
         {"bare LF as the empty line", "GET / HTTP/1.1\r\nHost: x\r\n\n", Reason::bare_line_feed},
-        {"CR within a value", "GET / HTTP/1.1\r\nHost: x\r\na: b\rc: d\r\n\r\n",
+        {"CR within a value",
+         "GET / HTTP/1.1\r\nHost: x\r\na: b\rc: d\r\n\r\n",
          Reason::bare_carriage_return},
         {"double CR", "GET / HTTP/1.1\r\nHost: x\r\r\n\r\n", Reason::bare_carriage_return},
         {"space before colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", Reason::space_before_colon},
-        {"tab before colon", "GET / HTTP/1.1\r\nHost: x\r\na\t: b\r\n\r\n",
+        {"tab before colon",
+         "GET / HTTP/1.1\r\nHost: x\r\na\t: b\r\n\r\n",
          Reason::space_before_colon},
         {"folded line", "GET / HTTP/1.1\r\nHost: x\r\na: b\r\n c\r\n\r\n", Reason::folded_line},
         {"folded first line", "GET / HTTP/1.1\r\n Host: x\r\n\r\n", Reason::folded_line},
@@ -76,13 +80,17 @@ TEST(RequestHead, refuses_whatever_has_two_readings) {
         {"no colon", "GET / HTTP/1.1\r\nHost: x\r\nabc\r\n\r\n", Reason::bad_field_name},
         {"quote in name", "GET / HTTP/1.1\r\nHost: x\r\na\"b: c\r\n\r\n", Reason::bad_field_name},
         {"NUL in name", "GET / HTTP/1.1\r\nHost: x\r\na\0b: c\r\n\r\n"sv, Reason::bad_field_name},
-        {"non-ASCII name", "GET / HTTP/1.1\r\nHost: x\r\n\xc3\xa9: c\r\n\r\n",
+        {"non-ASCII name",
+         "GET / HTTP/1.1\r\nHost: x\r\n\xc3\xa9: c\r\n\r\n",
          Reason::bad_field_name},
-        {"NUL in value", "GET / HTTP/1.1\r\nHost: x\r\na: 0123456789abcdef\0c\r\n\r\n"sv,
+        {"NUL in value",
+         "GET / HTTP/1.1\r\nHost: x\r\na: 0123456789abcdef\0c\r\n\r\n"sv,
          Reason::bad_field_value},
-        {"control in value", "GET / HTTP/1.1\r\nHost: x\r\na: b\x01\r\n\r\n",
+        {"control in value",
+         "GET / HTTP/1.1\r\nHost: x\r\na: b\x01\r\n\r\n",
          Reason::bad_field_value},
-        {"DEL in value", "GET / HTTP/1.1\r\nHost: x\r\na: 0123456789abcde\x7f\r\n\r\n",
+        {"DEL in value",
+         "GET / HTTP/1.1\r\nHost: x\r\na: 0123456789abcde\x7f\r\n\r\n",
          Reason::bad_field_value},
         {"missing Host", "GET / HTTP/1.1\r\n\r\n", Reason::missing_host},
         {"two Hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", Reason::repeated_host},
@@ -102,22 +110,28 @@ TEST(RequestHead, refuses_whatever_has_two_readings) {
         {"authority of GET", "GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n", Reason::bad_target_form},
         {"path of CONNECT", "CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n", Reason::bad_authority},
         {"CONNECT without port", "CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n", Reason::bad_authority},
-        {"user info in target", "GET http://u@x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        {"user info in target",
+         "GET http://u@x/ HTTP/1.1\r\nHost: x\r\n\r\n",
          Reason::bad_authority},
         {"HTTP/0.9", "GET /\r\n\r\n", Reason::http_0_9},
         {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: x\r\n\r\n", Reason::unsupported_version},
         {"HTTP/2.0", "GET / HTTP/2.0\r\nHost: x\r\n\r\n", Reason::unsupported_version},
         {"lower-case version", "GET / http/1.1\r\nHost: x\r\n\r\n", Reason::malformed_request_line},
-        {"space after version", "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
+        {"space after version",
+         "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
          Reason::malformed_request_line},
         {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Reason::http_2_preface},
         {"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", Reason::http_1_0},
-        {"TLS hello", "\x16\x03\x01", Reason::bad_method},
         {"two empty lines first", "\r\n\r\nGET / HTTP/1.1\r\n\r\n", Reason::bad_method},
     };
     for (const Smuggling& attack : corpus) {
         EXPECT_EQ(reason_text(refusal(attack.text)), reason_text(attack.reason)) << attack.what;
     }
+}
+
+TEST(RequestHead, refuses_another_protocol_at_its_first_byte) {
+    EXPECT_EQ(refusal("\x16\x03\x01"), Reason::bad_method);
+    EXPECT_EQ(refusal("\x16"), Reason::bad_method);
 }
 
 TEST(RequestHead, refuses_ambiguous_framing) {
@@ -272,7 +286,7 @@ TEST(RequestHead, reads_byte_by_byte_what_it_reads_at_once) {
         HeadScan scan;
         ParseResult got;
         for (std::size_t n = 0; n <= text.size() && got.state == ParseState::need_more; ++n) {
-            const std::string moved = text.substr(0, n);  // as if the buffer had moved
+            const std::string moved = text.substr(0, n); // as if the buffer had moved
             got = parse_request_head(moved, head, scan);
         }
         EXPECT_EQ(got.state, expected.state) << text;
@@ -299,8 +313,8 @@ TEST(RequestHead, enforces_limits_while_bytes_arrive) {
     EXPECT_EQ(suggested_status(Reason::too_many_fields), 431);
 }
 
-ParseResult parse_response(std::string_view text, ResponseHead& head,
-                           const ResponseContext& context = {}) {
+ParseResult
+parse_response(std::string_view text, ResponseHead& head, const ResponseContext& context = {}) {
     HeadScan scan;
     return parse_response_head(text, context, head, scan);
 }
@@ -313,18 +327,25 @@ TEST(ResponseHead, frames_the_body_as_rfc_9112_says) {
         bool keep;
     } cases[] = {
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Method::get, Framing::length, true},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Method::get, Framing::chunked,
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+         Method::get,
+         Framing::chunked,
          true},
         {"HTTP/1.1 200 OK\r\n\r\n", Method::get, Framing::until_close, false},
         {"HTTP/1.0 200 OK\r\n\r\n", Method::get, Framing::until_close, false},
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Method::head, Framing::none, true},
         {"HTTP/1.1 200 OK\r\n\r\n", Method::head, Framing::none, true},
-        {"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Method::get, Framing::none, true},
+        {"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+         Method::get,
+         Framing::none,
+         true},
         {"HTTP/1.1 204 No Content\r\n\r\n", Method::get, Framing::none, true},
         {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", Method::get, Framing::none, true},
         {"HTTP/1.1 100 Continue\r\n\r\n", Method::post, Framing::none, true},
         {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Method::get, Framing::length, true},
-        {"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n", Method::connect, Framing::length,
+        {"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n",
+         Method::connect,
+         Framing::length,
          true},
     };
     for (const auto& c : cases) {
@@ -380,13 +401,20 @@ TEST(ResponseHead, refuses_what_it_cannot_frame) {
 
 TEST(FirstBytes, tell_http_from_the_rest_without_waiting_for_long) {
     const std::pair<std::string_view, Looks> cases[] = {
-        {"", Looks::undecided},          {"G", Looks::undecided},
-        {"GET ", Looks::undecided},      {"GET /", Looks::http1},
-        {"OPTIONS *", Looks::http1},     {"CONNECT a", Looks::http1},
-        {"PRI * HT", Looks::undecided},  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Looks::http2},
-        {"\x16\x03\x01", Looks::other},  {"*3\r\n$3", Looks::other},
-        {"HELO me", Looks::other},       {"get /", Looks::other},
-        {"SSH-2.0", Looks::other},       {"PURGE /", Looks::http1},
+        {"", Looks::undecided},
+        {"G", Looks::undecided},
+        {"GET ", Looks::undecided},
+        {"GET /", Looks::http1},
+        {"OPTIONS *", Looks::http1},
+        {"CONNECT a", Looks::http1},
+        {"PRI * HT", Looks::undecided},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Looks::http2},
+        {"\x16\x03\x01", Looks::other},
+        {"*3\r\n$3", Looks::other},
+        {"HELO me", Looks::other},
+        {"get /", Looks::other},
+        {"SSH-2.0", Looks::other},
+        {"PURGE /", Looks::http1},
         {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Looks::other},
     };
     for (const auto& [bytes, looks] : cases) {
@@ -394,5 +422,5 @@ TEST(FirstBytes, tell_http_from_the_rest_without_waiting_for_long) {
     }
 }
 
-}  // namespace
-}  // namespace orlop::h1
+} // namespace
+} // namespace orlop::h1

@@ -35,7 +35,8 @@ TEST(RequestWriter, leaves_out_hop_by_hop_fields_and_writes_its_own_framing) {
     const std::string text =
         "POST http://a.example/x?y=1 HTTP/1.1\r\nHost: evil\r\nConnection: keep-alive, X-Secret\r\n"
         "Keep-Alive: timeout=5\r\nProxy-Connection: close\r\nX-Secret: 1\r\nTE: gzip, trailers\r\n"
-        "Transfer-Encoding: chunked\r\nUpgrade: websocket\r\nTrailer: x-sum\r\nAccept:  */* \r\n\r\n";
+        "Transfer-Encoding: chunked\r\nUpgrade: websocket\r\nTrailer: x-sum\r\nAccept:  */* "
+        "\r\n\r\n";
     EXPECT_EQ(written(request(text), {.framing = Framing::chunked}),
               "POST /x?y=1 HTTP/1.1\r\nhost: a.example\r\nTrailer: x-sum\r\nAccept: */*\r\n"
               "te: trailers\r\ntransfer-encoding: chunked\r\nconnection: te\r\n\r\n");
@@ -45,8 +46,8 @@ TEST(RequestWriter, leaves_out_hop_by_hop_fields_and_writes_its_own_framing) {
 }
 
 TEST(RequestWriter, applies_rewrites_and_edits) {
-    const RequestHead head = request(
-        "GET /a?q HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\nb: 3\r\nX-Request-Id: r\r\n\r\n");
+    const RequestHead head =
+        request("GET /a?q HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\nb: 3\r\nX-Request-Id: r\r\n\r\n");
     const FieldEdit edits[] = {
         {FieldEdit::Kind::set, "B", "new"},
         {FieldEdit::Kind::add, "A", "more"},
@@ -54,11 +55,12 @@ TEST(RequestWriter, applies_rewrites_and_edits) {
         {FieldEdit::Kind::set_if_absent, "x-request-id", "generated"},
         {FieldEdit::Kind::set_if_absent, "x-new", "yes"},
     };
-    EXPECT_EQ(written(head, {.authority = "y:81",
-                             .path = "/b",
-                             .query = "z",
-                             .connection = ConnectionFate::close,
-                             .edits = edits}),
+    EXPECT_EQ(written(head,
+                      {.authority = "y:81",
+                       .path = "/b",
+                       .query = "z",
+                       .connection = ConnectionFate::close,
+                       .edits = edits}),
               "GET /b?z HTTP/1.1\r\nhost: y:81\r\nA: 1\r\nX-Request-Id: r\r\nB: new\r\nA: more\r\n"
               "x-new: yes\r\nconnection: close\r\n\r\n");
     EXPECT_EQ(written(head, {.drop_query = true}).substr(0, 17), "GET /a HTTP/1.1\r\n");
@@ -112,8 +114,8 @@ TEST(RequestWriter, refuses_edits_that_would_break_the_message) {
 }
 
 TEST(RequestWriter, reports_every_room_that_is_too_small) {
-    const RequestHead head = request(
-        "GET /abc?d HTTP/1.1\r\nHost: x\r\nA: bcdef\r\nContent-Length: 3\r\n\r\n");
+    const RequestHead head =
+        request("GET /abc?d HTTP/1.1\r\nHost: x\r\nA: bcdef\r\nContent-Length: 3\r\n\r\n");
     const RequestRewrite how{.framing = Framing::length, .content_length = 3};
     const std::string whole = written(head, how);
     for (std::size_t size = 0; size < whole.size(); ++size) {
@@ -133,24 +135,37 @@ TEST(ResponseWriter, frames_each_kind_of_answer) {
         ResponseRewrite how;
         const char* expected;
     } cases[] = {
-        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: s\r\n\r\n", {},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: s\r\n\r\n",
+         {},
          {.framing = Framing::length, .content_length = 5},
          "HTTP/1.1 200 OK\r\nServer: s\r\ncontent-length: 5\r\n\r\n"},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", {Method::head}, {},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+         {Method::head},
+         {},
          "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"},
-        {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", {}, {},
+        {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+         {},
+         {},
          "HTTP/1.1 204 No Content\r\n\r\n"},
-        {"HTTP/1.1 200 OK\r\n\r\n", {}, {.framing = Framing::chunked},
+        {"HTTP/1.1 200 OK\r\n\r\n",
+         {},
+         {.framing = Framing::chunked},
          "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"},
-        {"HTTP/1.1 200 OK\r\n\r\n", {}, {.framing = Framing::until_close},
+        {"HTTP/1.1 200 OK\r\n\r\n",
+         {},
+         {.framing = Framing::until_close},
          "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"},
-        {"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", {},
+        {"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+         {},
          {.framing = Framing::length, .peer_version_minor = 0},
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n"},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", {Method::connect}, {},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
+         {Method::connect},
+         {},
          "HTTP/1.1 200 OK\r\n\r\n"},
         {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ws\r\n\r\n",
-         {Method::get, true}, {.upgrading = Upgrading::yes},
+         {Method::get, true},
+         {.upgrading = Upgrading::yes},
          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\nconnection: upgrade\r\n\r\n"},
     };
     for (const auto& c : cases) {
@@ -158,8 +173,8 @@ TEST(ResponseWriter, frames_each_kind_of_answer) {
     }
     const ResponseHead head = response("HTTP/1.1 200 OK\r\n\r\n");
     std::array<char, 512> room;
-    EXPECT_FALSE(write_response_head(room, head,
-                                     {.framing = Framing::chunked, .peer_version_minor = 0}))
+    EXPECT_FALSE(
+        write_response_head(room, head, {.framing = Framing::chunked, .peer_version_minor = 0}))
         << "1.0 never gains chunked";
 }
 
@@ -222,7 +237,8 @@ TEST(RequestWriter, round_trips_what_the_parser_accepts) {
         "GET http://x/a??b HTTP/1.1\r\nHost: y\r\n\r\n",
         "GET /? HTTP/1.1\r\nHost: y\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n",
-        "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nCookie: a\r\nCookie: b\r\n\r\n",
+        ("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nCookie: a\r\nCookie: "
+         "b\r\n\r\n"),
     };
     for (const char* text : texts) {
         const RequestHead first = request(text);
@@ -240,5 +256,5 @@ TEST(RequestWriter, round_trips_what_the_parser_accepts) {
     }
 }
 
-}  // namespace
-}  // namespace orlop::h1
+} // namespace
+} // namespace orlop::h1

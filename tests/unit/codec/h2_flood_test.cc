@@ -67,8 +67,7 @@ TEST(Flood, is_counted_per_second) {
 TEST(Flood, of_empty_data_ends_the_connection) {
     RawServer raw;
     raw.feed(frame(headers_frame, end_headers, 1, connect_block));
-    const int taken =
-        feed_until_refused(raw, 100, [](int) { return frame(data_frame, 0, 1); });
+    const int taken = feed_until_refused(raw, 100, [](int) { return frame(data_frame, 0, 1); });
     EXPECT_LE(taken, 11);
     expect_calm(raw, "empty DATA");
 }
@@ -164,14 +163,14 @@ TEST(Requests, that_are_malformed_are_reset_and_never_announced) {
         {"te", connect_block + literal("te", "gzip")},
         {"CONNECT with :path", connect_block + literal(":path", "/")},
         {"CONNECT with :scheme", connect_block + literal(":scheme", "http")},
-        {"extended CONNECT", literal(":method", "CONNECT") + literal(":scheme", "http") +
-                                 literal(":path", "/") + literal(":protocol", "websocket") +
-                                 literal(":authority", "a:1")},
+        {"extended CONNECT",
+         literal(":method", "CONNECT") + literal(":scheme", "http") + literal(":path", "/") +
+             literal(":protocol", "websocket") + literal(":authority", "a:1")},
         {"CONNECT to a bad host", literal(":method", "CONNECT") + literal(":authority", "a/b:1")},
         {"CONNECT without authority", literal(":method", "CONNECT")},
         {"two authorities", connect_block + literal(":authority", "b:1")},
-        {"pseudo after regular", literal(":method", "CONNECT") + literal("a", "b") +
-                                     literal(":authority", "a:1")},
+        {"pseudo after regular",
+         literal(":method", "CONNECT") + literal("a", "b") + literal(":authority", "a:1")},
         {"unknown pseudo", connect_block + literal(":foo", "b")},
         {"response pseudo", connect_block + literal(":status", "200")},
         {"no method", literal(":authority", "a:1")},
@@ -191,8 +190,9 @@ TEST(Requests, that_are_malformed_are_reset_and_never_announced) {
 
 TEST(Requests, that_are_no_tunnel_are_left_to_the_handler) {
     const std::pair<const char*, std::string> cases[] = {
-        {"GET", literal(":method", "GET") + literal(":scheme", "http") +
-                    literal(":authority", "a") + literal(":path", "/")},
+        {"GET",
+         literal(":method", "GET") + literal(":scheme", "http") + literal(":authority", "a") +
+             literal(":path", "/")},
         {"CONNECT without port", literal(":method", "CONNECT") + literal(":authority", "a")},
     };
     for (const auto& [what, block] : cases) {
@@ -240,11 +240,12 @@ TEST(Connections, that_fail_report_every_stream_first) {
 
 TEST(Connections, of_peers_that_send_but_never_read_stay_bounded) {
     SessionOptions options;
-    options.control_frames_max = 1'000'000;  // let the library's own bound show
+    options.control_frames_max = 1'000'000; // let the library's own bound show
     RawServer raw(options);
     bool refused = false;
     for (int i = 0; i < 200'000 && !refused; ++i) {
-        refused = !raw.server.session->wants_read() || !raw.feed(frame(ping_frame, 0, 0, "12345678"));
+        refused =
+            !raw.server.session->wants_read() || !raw.feed(frame(ping_frame, 0, 0, "12345678"));
     }
     EXPECT_TRUE(refused);
     EXPECT_LE(raw.server.session->output().size(), limits::h2_outbound_queue_bytes_max + 64 * 1024);
@@ -273,5 +274,5 @@ TEST(Streams, take_trailers_and_ends_in_odd_places) {
     EXPECT_EQ(raw.server.events.take_log(), "");
 }
 
-}  // namespace
-}  // namespace orlop::h2
+} // namespace
+} // namespace orlop::h2

@@ -15,18 +15,19 @@ namespace orlop::h2 {
 
 struct Recorder : Handler {
     Session* session = nullptr;
-    std::string log;  // "request 1 CONNECT a:1;" ...
+    std::string log; // "request 1 CONNECT a:1;" ...
     std::map<std::int32_t, std::string> data;
     std::map<std::int32_t, RequestKind> kinds;
-    std::uint16_t answer = 200;     // 0: do not answer from within the event
-    std::size_t consume_share = 1;  // 0: leave all bytes unconsumed
+    std::uint16_t answer = 200;    // 0: do not answer from within the event
+    std::size_t consume_share = 1; // 0: leave all bytes unconsumed
     std::vector<StreamId> writable;
 
     void note(std::string_view what, StreamId id, const std::string& more = "") {
         log += std::string(what) + " " + std::to_string(static_cast<std::int32_t>(id)) + more + ";";
     }
     void on_request(StreamId id, const RequestEvent& request) override {
-        note("request", id,
+        note("request",
+             id,
              " " + std::string(request.method) + " " + std::string(request.authority));
         for (const Field& field : request.fields) {
             log += std::string(field.name) + "=" + std::string(field.value) + ";";
@@ -34,8 +35,8 @@ struct Recorder : Handler {
         kinds[static_cast<std::int32_t>(id)] = request.kind;
         if (answer != 0) {
             const bool tunnel = request.kind == RequestKind::tunnel && answer == 200;
-            EXPECT_TRUE(session->respond(id, tunnel ? answer : 400, {},
-                                         tunnel ? StreamEnd::open : StreamEnd::ended));
+            EXPECT_TRUE(session->respond(
+                id, tunnel ? answer : 400, {}, tunnel ? StreamEnd::open : StreamEnd::ended));
         }
     }
     void on_response(StreamId id, const ResponseEvent& response) override {
@@ -114,8 +115,8 @@ struct Pair {
 };
 
 // Frames by hand, for what no well-behaved session would send.
-inline std::vector<std::uint8_t> frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
-                                       std::string_view payload = {}) {
+inline std::vector<std::uint8_t>
+frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_view payload = {}) {
     const auto length = static_cast<std::uint32_t>(payload.size());
     std::vector<std::uint8_t> bytes = {static_cast<std::uint8_t>(length >> 16),
                                        static_cast<std::uint8_t>(length >> 8),
@@ -130,7 +131,7 @@ inline std::vector<std::uint8_t> frame(std::uint8_t type, std::uint8_t flags, st
     return bytes;
 }
 inline std::string literal(std::string_view name, std::string_view value) {
-    std::string field("\0", 1);  // HPACK: literal without indexing, new name, no Huffman
+    std::string field("\0", 1); // HPACK: literal without indexing, new name, no Huffman
     const auto length = [&field](std::size_t size) {
         if (size < 127) {
             field += static_cast<char>(size);
@@ -154,8 +155,15 @@ inline const std::string connect_block =
     literal(":method", "CONNECT") + literal(":authority", "10.0.0.1:80");
 
 enum : std::uint8_t {
-    data_frame = 0, headers_frame = 1, priority_frame = 2, rst_frame = 3, settings_frame = 4,
-    ping_frame = 6, goaway_frame = 7, window_update_frame = 8, continuation_frame = 9,
+    data_frame = 0,
+    headers_frame = 1,
+    priority_frame = 2,
+    rst_frame = 3,
+    settings_frame = 4,
+    ping_frame = 6,
+    goaway_frame = 7,
+    window_update_frame = 8,
+    continuation_frame = 9,
 };
 enum : std::uint8_t { end_stream = 1, end_headers = 4 };
 
@@ -193,4 +201,4 @@ struct RawServer {
     }
 };
 
-}  // namespace orlop::h2
+} // namespace orlop::h2

@@ -101,7 +101,7 @@ TEST(FlowControl, lets_other_streams_pass_one_that_is_not_read) {
 TEST(FlowControl, gives_the_connection_back_what_a_reset_stream_never_read) {
     Pair pair;
     pair.server.events.consume_share = 0;
-    for (int round = 0; round < 12; ++round) {  // 3 MiB over a connection window of 1 MiB
+    for (int round = 0; round < 12; ++round) { // 3 MiB over a connection window of 1 MiB
         const StreamId id = pair.open();
         pair.settle();
         EXPECT_EQ(write_all(pair, pair.client, id, std::string(256 * 1024, 'a')), 256U * 1024);
@@ -307,9 +307,18 @@ TEST(Transport, that_ends_fails_every_stream_once) {
 TEST(Sending, refuses_fields_that_may_not_be_sent) {
     Pair pair;
     const Field bad[] = {
-        {"Upper", "x"},         {"", "x"},           {"a b", "x"},      {":path", "/"},
-        {"connection", "x"},    {"te", "gzip"},      {"a", "b\r\nc: d"}, {"a", {"b\0", 2}},
-        {"transfer-encoding", "chunked"}, {"keep-alive", "x"}, {"upgrade", "x"}, {"a", "\x7f"},
+        {"Upper", "x"},
+        {"", "x"},
+        {"a b", "x"},
+        {":path", "/"},
+        {"connection", "x"},
+        {"te", "gzip"},
+        {"a", "b\r\nc: d"},
+        {"a", {"b\0", 2}},
+        {"transfer-encoding", "chunked"},
+        {"keep-alive", "x"},
+        {"upgrade", "x"},
+        {"a", "\x7f"},
     };
     for (const Field& field : bad) {
         const auto id = pair.client.session->open_connect_stream("a:1", {&field, 1});
@@ -321,5 +330,5 @@ TEST(Sending, refuses_fields_that_may_not_be_sent) {
     }
 }
 
-}  // namespace
-}  // namespace orlop::h2
+} // namespace
+} // namespace orlop::h2

@@ -57,9 +57,22 @@ TEST(Path, merges_slashes_when_told_to) {
 
 TEST(Path, is_refused_when_it_cannot_be_made_safe) {
     using namespace std::string_view_literals;
-    const std::string_view cases[] = {"",       "a",      "/a#b",   "/a?b",    "/a b",    "/\0"sv,
-                                      "/a\x80", "/%",     "/%4",    "/%zz",    "/%00",    "/..;/a",
-                                      "/.;x/a", "/..%3b", "/a\r\n", "/%2e%2e;"};
+    const std::string_view cases[] = {"",
+                                      "a",
+                                      "/a#b",
+                                      "/a?b",
+                                      "/a b",
+                                      "/\0"sv,
+                                      "/a\x80",
+                                      "/%",
+                                      "/%4",
+                                      "/%zz",
+                                      "/%00",
+                                      "/..;/a",
+                                      "/.;x/a",
+                                      "/..%3b",
+                                      "/a\r\n",
+                                      "/%2e%2e;"};
     for (const std::string_view raw : cases) {
         EXPECT_TRUE(normal(raw).starts_with("fault: ")) << raw;
     }
@@ -85,9 +98,10 @@ TEST(Authority, is_split_and_checked) {
     EXPECT_EQ(v6->port, 15008);
     using namespace std::string_view_literals;
     for (const std::string_view bad :
-         {""sv, ":80"sv, "a:"sv, "a:0"sv, "a:080"sv, "a:65536"sv, "a:1:2"sv, "::1"sv, "[::1"sv,
-          "[::1]80"sv, "[1.2.3.4]"sv, "[fe80::1%25eth0]"sv, "u@a"sv, "a b"sv, "a/b"sv, "a%20"sv,
-          "a,b"sv, ".a"sv, "a\0"sv, "a:+1"sv, "a:1 "sv, "[]"sv, "[:]"sv}) {
+         {""sv,      ":80"sv,  "a:"sv,   "a:0"sv,     "a:080"sv,     "a:65536"sv,
+          "a:1:2"sv, "::1"sv,  "[::1"sv, "[::1]80"sv, "[1.2.3.4]"sv, "[fe80::1%25eth0]"sv,
+          "u@a"sv,   "a b"sv,  "a/b"sv,  "a%20"sv,    "a,b"sv,       ".a"sv,
+          "a\0"sv,   "a:+1"sv, "a:1 "sv, "[]"sv,      "[:]"sv}) {
         EXPECT_FALSE(split_host_port(bad)) << bad;
     }
 }
@@ -114,5 +128,5 @@ TEST(Query, finds_the_first_parameter_of_a_name) {
     EXPECT_FALSE(valid_query("a#b"));
 }
 
-}  // namespace
-}  // namespace orlop::uri
+} // namespace
+} // namespace orlop::uri
