@@ -17,6 +17,7 @@ LAMBDA_TAIL = re.compile(
 SCOPE_WORD = re.compile(
     r"^(\s*(template\s*<.*>|export|inline|typedef|static|const|alignas\s*\([^)]*\)))*\s*"
     r"(namespace|class|struct|union|enum|extern)\b", re.S)
+CASE = re.compile(r"^(\s*(case\b(?:[^:{}]|::)*|default)\s*:(?!:))+\s*")
 LABEL = re.compile(r"\s*(public|private|protected|default|\w+)\s*:(?!:)")
 TEMPLATE = re.compile(r"^\s*template\s*<(?:[^<>]|<(?:[^<>]|<[^<>]*>)*>)*>")
 FUNCTION_TAIL = re.compile(
@@ -182,7 +183,9 @@ class BlockReader:
         return block
 
     def _inside_function(self):
-        return any(b.kind in ("function", "lambda", "control") for b in self.stack)
+        """In statements: the nearest scope is a body, not a class (which may be local)."""
+        scopes = [b.kind for b in self.stack if b.kind != "init"]
+        return bool(scopes) and scopes[-1] in ("function", "lambda", "control")
 
     def _kind(self, head, depth):
         text = head.strip()
@@ -223,11 +226,12 @@ class BlockReader:
 
     @staticmethod
     def _kind_in_body(text):
+        text = re.sub(r"\s*\[\[\w+\]\]$", "", CASE.sub("", text))
         if text == "" or text.endswith((":", "else", "do", "try")):
             return "control"
         if CONTROL.match(re.sub(r"^(else|\[\[.*?\]\]|}|\s)+", "", text)) and text.endswith(")"):
             return "control"
-        if re.match(r"[A-Z_]+\s*\(", text) and text.endswith(")"):
+        if re.match(r"([A-Z_]+|\w*for_each\w*)\s*\(", text) and text.endswith(")"):
             return "control"  # a macro loop
         return "init"
 

@@ -35,3 +35,26 @@ int fits(int x) {
     }
     return 0;
 }
+
+int more(int x) {
+    switch (x) {
+    case Phase::one:
+    case Phase::two:
+        if (x) [[unlikely]] {
+            bpf_object__for_each_map(map, x) {
+                while (x) {
+                    if (x) {
+                        return 1;
+                    }
+                }
+            }
+        }
+    }
+    struct Local {
+        void method() {
+            if (x) {
+            }
+        }
+    };
+    return 0;
+}
