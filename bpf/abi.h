@@ -51,59 +51,59 @@ ORLOP_ASSERT(ORLOP_BEAT_EXPIRY_NS >= 4 * ORLOP_BEAT_INTERVAL_NS, "one late beat 
 
 // Which listener of a pod a connection belongs to: second half of the key of `listeners`.
 enum orlop_listener_kind {
-    ORLOP_LISTENER_OUTBOUND = 0,  // the pod's own connections, looped back over lo
-    ORLOP_LISTENER_INBOUND = 1,   // plaintext arriving at any port
-    ORLOP_LISTENER_HBONE = 2,     // arriving at port 15008
-    ORLOP_LISTENER_LOCAL = 3,     // loopback ports 15020 and 15021
+    ORLOP_LISTENER_OUTBOUND = 0, // the pod's own connections, looped back over lo
+    ORLOP_LISTENER_INBOUND = 1,  // plaintext arriving at any port
+    ORLOP_LISTENER_HBONE = 2,    // arriving at port 15008
+    ORLOP_LISTENER_LOCAL = 3,    // loopback ports 15020 and 15021
     ORLOP_LISTENER_KINDS = 4,
 };
 
 enum orlop_pod_flag {
-    ORLOP_POD_OUTBOUND_CLOSED = 1u << 0,  // orlopd gone: connect() is refused, else direct
-    ORLOP_POD_INBOUND_CLOSED = 1u << 1,   // orlopd gone: a new connection is refused, else direct
-    ORLOP_POD_BYPASS_INBOUND = 1u << 2,   // ambient.istio.io/bypass-inbound-capture
-    ORLOP_POD_LEAVING = 1u << 3,          // new inbound goes direct, looped SYNs still reach us
+    ORLOP_POD_OUTBOUND_CLOSED = 1u << 0, // orlopd gone: connect() is refused, else direct
+    ORLOP_POD_INBOUND_CLOSED = 1u << 1,  // orlopd gone: a new connection is refused, else direct
+    ORLOP_POD_BYPASS_INBOUND = 1u << 2,  // ambient.istio.io/bypass-inbound-capture
+    ORLOP_POD_LEAVING = 1u << 3,         // new inbound goes direct, looped SYNs still reach us
 };
 
 // Every verdict that is not a plain pass has a reason: X(name, text for people).
-#define ORLOP_REASONS(X)                                                                          \
-    X(outbound_captured, "connect() marked for capture")                                          \
-    X(outbound_exempt, "connect() by a socket of orlopd itself")                                  \
-    X(outbound_loopback, "connect() to loopback")                                                 \
-    X(outbound_own_address, "connect() to an address of the pod itself")                          \
-    X(outbound_link_local, "connect() to an IPv6 link-local address")                             \
-    X(outbound_excluded_port, "connect() to an excluded port")                                    \
-    X(outbound_excluded_range, "connect() to an excluded address range")                          \
-    X(outbound_gone_open, "orlopd is gone: connect() went direct by policy")                      \
-    X(outbound_gone_closed, "orlopd is gone: connect() refused by policy")                        \
-    X(outbound_device_cleared, "SO_BINDTODEVICE cleared to keep the capture")                     \
-    X(outbound_device_stuck_open, "SO_BINDTODEVICE could not be cleared: direct by policy")       \
-    X(outbound_device_stuck_closed, "SO_BINDTODEVICE could not be cleared: refused by policy")    \
-    X(outbound_mark_failed_open, "SO_MARK could not be set: direct by policy")                    \
-    X(outbound_mark_failed_closed, "SO_MARK could not be set: refused by policy")                 \
-    X(outbound_bad_config, "pod entry missing or of another version: connect() refused")          \
-    X(outbound_steered, "looped connection handed to the outbound listener")                      \
-    X(outbound_listener_gone, "looped connection refused: no outbound listener")                  \
-    X(inbound_captured, "arriving connection handed to the inbound listener")                     \
-    X(inbound_hbone, "arriving connection handed to the HBONE listener")                          \
-    X(inbound_delivery, "delivery over lo passed to the app")                                     \
-    X(inbound_self, "connection of the pod to itself passed")                                     \
-    X(inbound_excluded_port, "arriving at an excluded port, passed to the app")                   \
-    X(inbound_bypassed, "inbound capture is off for this pod")                                    \
-    X(inbound_leaving, "pod is leaving the mesh, passed to the app")                              \
-    X(inbound_gone_open, "orlopd is gone: passed to the app by policy")                           \
-    X(inbound_gone_closed, "orlopd is gone: arriving connection refused by policy")               \
-    X(inbound_assign_failed_open, "listener could not be assigned: passed by policy")             \
-    X(inbound_assign_failed_closed, "listener could not be assigned: refused by policy")          \
-    X(inbound_bad_config, "pod entry missing or of another version: connection refused")          \
-    X(local_served, "loopback port 15020 or 15021 served by orlopd")                              \
+#define ORLOP_REASONS(X)                                                                           \
+    X(outbound_captured, "connect() marked for capture")                                           \
+    X(outbound_exempt, "connect() by a socket of orlopd itself")                                   \
+    X(outbound_loopback, "connect() to loopback")                                                  \
+    X(outbound_own_address, "connect() to an address of the pod itself")                           \
+    X(outbound_link_local, "connect() to an IPv6 link-local address")                              \
+    X(outbound_excluded_port, "connect() to an excluded port")                                     \
+    X(outbound_excluded_range, "connect() to an excluded address range")                           \
+    X(outbound_gone_open, "orlopd is gone: connect() went direct by policy")                       \
+    X(outbound_gone_closed, "orlopd is gone: connect() refused by policy")                         \
+    X(outbound_device_cleared, "SO_BINDTODEVICE cleared to keep the capture")                      \
+    X(outbound_device_stuck_open, "SO_BINDTODEVICE could not be cleared: direct by policy")        \
+    X(outbound_device_stuck_closed, "SO_BINDTODEVICE could not be cleared: refused by policy")     \
+    X(outbound_mark_failed_open, "SO_MARK could not be set: direct by policy")                     \
+    X(outbound_mark_failed_closed, "SO_MARK could not be set: refused by policy")                  \
+    X(outbound_bad_config, "pod entry missing or of another version: connect() refused")           \
+    X(outbound_steered, "looped connection handed to the outbound listener")                       \
+    X(outbound_listener_gone, "looped connection refused: no outbound listener")                   \
+    X(inbound_captured, "arriving connection handed to the inbound listener")                      \
+    X(inbound_hbone, "arriving connection handed to the HBONE listener")                           \
+    X(inbound_delivery, "delivery over lo passed to the app")                                      \
+    X(inbound_self, "connection of the pod to itself passed")                                      \
+    X(inbound_excluded_port, "arriving at an excluded port, passed to the app")                    \
+    X(inbound_bypassed, "inbound capture is off for this pod")                                     \
+    X(inbound_leaving, "pod is leaving the mesh, passed to the app")                               \
+    X(inbound_gone_open, "orlopd is gone: passed to the app by policy")                            \
+    X(inbound_gone_closed, "orlopd is gone: arriving connection refused by policy")                \
+    X(inbound_assign_failed_open, "listener could not be assigned: passed by policy")              \
+    X(inbound_assign_failed_closed, "listener could not be assigned: refused by policy")           \
+    X(inbound_bad_config, "pod entry missing or of another version: connection refused")           \
+    X(local_served, "loopback port 15020 or 15021 served by orlopd")                               \
     X(local_app_wins, "loopback port 15020 or 15021 left to the app's own listener")
 
 enum orlop_reason {
 #define ORLOP_REASON_ENUM(name, text) ORLOP_REASON_##name,
     ORLOP_REASONS(ORLOP_REASON_ENUM)
 #undef ORLOP_REASON_ENUM
-    ORLOP_REASON_COUNT
+        ORLOP_REASON_COUNT
 };
 
 // 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
@@ -112,18 +112,18 @@ struct orlop_address {
 };
 
 struct orlop_cidr {
-    struct orlop_address base;  // already masked
+    struct orlop_address base; // already masked
     struct orlop_address mask;
 };
 
 struct orlop_port_range {
-    ORLOP_U16 first;  // host order, both ends included
+    ORLOP_U16 first; // host order, both ends included
     ORLOP_U16 last;
 };
 
 struct orlop_listener_key {
     ORLOP_U32 slot;
-    ORLOP_U32 kind;  // enum orlop_listener_kind
+    ORLOP_U32 kind; // enum orlop_listener_kind
 };
 
 // Value of `enrolled`, keyed by the netns cookie. Written last when a pod joins, deleted first when
@@ -136,7 +136,7 @@ struct orlop_enrolled {
 // Value of `pods`, keyed by slot. Replaced as a whole (hash update is atomic for readers).
 struct orlop_pod {
     ORLOP_U32 abi;
-    ORLOP_U32 flags;  // enum orlop_pod_flag
+    ORLOP_U32 flags; // enum orlop_pod_flag
     ORLOP_U64 netns_cookie;
     ORLOP_U32 address_count;
     ORLOP_U32 outbound_port_count;

@@ -2,11 +2,10 @@
 // programs of one pod differ only in their .rodata.
 #pragma once
 
-#include <linux/bpf.h>
+#include "bpf/abi.h"
 
 #include <bpf/bpf_helpers.h>
-
-#include "bpf/abi.h"
+#include <linux/bpf.h>
 
 // netns cookie -> pod: presence means outbound capture is on.
 struct {
@@ -29,7 +28,7 @@ struct {
 // daemon has no entries. Never holds established sockets (they lose bytes there).
 struct {
     __uint(type, BPF_MAP_TYPE_SOCKHASH);
-    __uint(max_entries, ORLOP_PODS_MAX * ORLOP_LISTENER_KINDS);
+    __uint(max_entries, ORLOP_PODS_MAX* ORLOP_LISTENER_KINDS);
     __type(key, struct orlop_listener_key);
     __type(value, __u64);
 } listeners SEC(".maps");

@@ -1,9 +1,9 @@
 // Addresses in one form for both families: 16 bytes in network order, IPv4 v4-mapped.
 #pragma once
 
-#include <bpf/bpf_endian.h>
-
 #include "bpf/abi.h"
+
+#include <bpf/bpf_endian.h>
 
 static __always_inline struct orlop_address address_from_v4(__u32 network_order) {
     struct orlop_address address = {{0, 0, bpf_htonl(0x0000ffff), network_order}};

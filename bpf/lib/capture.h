@@ -1,10 +1,10 @@
 // The outbound decision, shared by connect4 and connect6.
 #pragma once
 
-#include <linux/in.h>
-
 #include "bpf/lib/count.h"
 #include "bpf/lib/pod.h"
+
+#include <linux/in.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -20,8 +20,8 @@ static __always_inline int passed(enum orlop_reason reason) {
     return CONNECT_PASS;
 }
 
-static __always_inline int by_policy(const struct orlop_pod* pod, enum orlop_reason open,
-                                     enum orlop_reason closed) {
+static __always_inline int
+by_policy(const struct orlop_pod* pod, enum orlop_reason open, enum orlop_reason closed) {
     if (pod->flags & ORLOP_POD_OUTBOUND_CLOSED) {
         count_reason(closed);
         return CONNECT_DENY;
@@ -32,8 +32,10 @@ static __always_inline int by_policy(const struct orlop_pod* pod, enum orlop_rea
 // The pod asks 127.0.0.1:15020 or :15021. sk_lookup cannot see whether the app has a listener
 // there, so the answer is noted here, before the SYN. The lookup runs the pod's sk_lookup program
 // too; source port 0, which no connection has, tells it to keep out.
-static __always_inline void note_app_listener(struct bpf_sock_addr* ctx, __u32 slot,
-                                              const struct orlop_address* to, __u32 port) {
+static __always_inline void note_app_listener(struct bpf_sock_addr* ctx,
+                                              __u32 slot,
+                                              const struct orlop_address* to,
+                                              __u32 port) {
     struct orlop_app_ports* noted = bpf_map_lookup_elem(&app_ports, &slot);
     if (!noted) {
         return;
@@ -61,9 +63,11 @@ static __always_inline void note_app_listener(struct bpf_sock_addr* ctx, __u32 s
 }
 
 // Destinations that are never captured; -1 when none of them applies.
-static __always_inline int outside_capture(struct bpf_sock_addr* ctx, __u32 slot,
+static __always_inline int outside_capture(struct bpf_sock_addr* ctx,
+                                           __u32 slot,
                                            const struct orlop_pod* pod,
-                                           const struct orlop_address* to, __u32 port) {
+                                           const struct orlop_address* to,
+                                           __u32 port) {
     if (address_is_loopback(to)) {
         if (port == ORLOP_PORT_METRICS || port == ORLOP_PORT_READY) {
             note_app_listener(ctx, slot, to, port);
@@ -89,17 +93,18 @@ static __always_inline int mark_socket(struct bpf_sock_addr* ctx, const struct o
     // A socket bound to eth0 would ignore the policy route and bypass us.
     if (ctx->sk && ctx->sk->bound_dev_if) {
         char no_device[16] = {};
-        if (bpf_setsockopt(ctx, ORLOP_SOL_SOCKET, ORLOP_SO_BINDTODEVICE, no_device,
-                           sizeof(no_device))) {
-            return by_policy(pod, ORLOP_REASON_outbound_device_stuck_open,
+        if (bpf_setsockopt(
+                ctx, ORLOP_SOL_SOCKET, ORLOP_SO_BINDTODEVICE, no_device, sizeof(no_device))) {
+            return by_policy(pod,
+                             ORLOP_REASON_outbound_device_stuck_open,
                              ORLOP_REASON_outbound_device_stuck_closed);
         }
         count_reason(ORLOP_REASON_outbound_device_cleared);
     }
     __u32 mark = ORLOP_MARK_OUT;
     if (bpf_setsockopt(ctx, ORLOP_SOL_SOCKET, ORLOP_SO_MARK, &mark, sizeof(mark))) {
-        return by_policy(pod, ORLOP_REASON_outbound_mark_failed_open,
-                         ORLOP_REASON_outbound_mark_failed_closed);
+        return by_policy(
+            pod, ORLOP_REASON_outbound_mark_failed_open, ORLOP_REASON_outbound_mark_failed_closed);
     }
     return passed(ORLOP_REASON_outbound_captured);
 }

@@ -9,8 +9,7 @@
 // NULL as far as the verifier knows.
 #define ORLOP_VERIFIED_ONCE __attribute__((noinline))
 
-ORLOP_VERIFIED_ONCE int pod_owns(const struct orlop_pod* pod,
-                                 const struct orlop_address* address) {
+ORLOP_VERIFIED_ONCE int pod_owns(const struct orlop_pod* pod, const struct orlop_address* address) {
     if (!pod || !address) {
         return 0;
     }
@@ -25,8 +24,7 @@ ORLOP_VERIFIED_ONCE int pod_owns(const struct orlop_pod* pod,
     return 0;
 }
 
-static __always_inline int port_in(const struct orlop_port_range* ranges, __u32 count,
-                                   __u32 port) {
+static __always_inline int port_in(const struct orlop_port_range* ranges, __u32 count, __u32 port) {
     for (__u32 i = 0; i < ORLOP_POD_PORT_RANGES_MAX; ++i) {
         if (i >= count) {
             break;

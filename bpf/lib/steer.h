@@ -4,12 +4,12 @@
 #include "bpf/lib/count.h"
 #include "bpf/lib/pod.h"
 
-#define ORLOP_IFINDEX_LO 1  // the loopback device of every namespace
+#define ORLOP_IFINDEX_LO 1 // the loopback device of every namespace
 
 enum assign_outcome { ASSIGNED, ABSENT, FAILED };
 
-static __always_inline enum assign_outcome assign_listener(struct bpf_sk_lookup* ctx, __u32 slot,
-                                                           __u32 kind) {
+static __always_inline enum assign_outcome
+assign_listener(struct bpf_sk_lookup* ctx, __u32 slot, __u32 kind) {
     struct orlop_listener_key key = {.slot = slot, .kind = kind};
     void* socket = bpf_map_lookup_elem(&listeners, &key);
     if (!socket) {
@@ -35,7 +35,7 @@ static __always_inline int steer_loopback(struct bpf_sk_lookup* ctx, __u32 slot)
     if (port != ORLOP_PORT_METRICS && port != ORLOP_PORT_READY) {
         return SK_PASS;
     }
-    if (ctx->remote_port == 0) {  // the connect hook asks for the app's own listener
+    if (ctx->remote_port == 0) { // the connect hook asks for the app's own listener
         return SK_PASS;
     }
     struct orlop_app_ports* noted = bpf_map_lookup_elem(&app_ports, &slot);
@@ -45,12 +45,12 @@ static __always_inline int steer_loopback(struct bpf_sk_lookup* ctx, __u32 slot)
     if (assign_listener(ctx, slot, ORLOP_LISTENER_LOCAL) == ASSIGNED) {
         return steered(ORLOP_REASON_local_served);
     }
-    return SK_PASS;  // nobody there: the app sees a refused connection
+    return SK_PASS; // nobody there: the app sees a refused connection
 }
 
 // Looped over lo by the policy route: a captured socket, or orlopd's own delivery to the app.
-static __always_inline int steer_looped(struct bpf_sk_lookup* ctx, __u32 slot, int own_source,
-                                        int own_destination) {
+static __always_inline int
+steer_looped(struct bpf_sk_lookup* ctx, __u32 slot, int own_source, int own_destination) {
     if (!own_source || own_destination) {
         return steered(ORLOP_REASON_inbound_delivery);
     }
@@ -62,8 +62,8 @@ static __always_inline int steer_looped(struct bpf_sk_lookup* ctx, __u32 slot, i
     return refused(ORLOP_REASON_outbound_listener_gone);
 }
 
-static __always_inline int steer_arriving(struct bpf_sk_lookup* ctx, __u32 slot,
-                                          const struct orlop_pod* pod) {
+static __always_inline int
+steer_arriving(struct bpf_sk_lookup* ctx, __u32 slot, const struct orlop_pod* pod) {
     __u32 port = ctx->local_port;
     if (pod->flags & ORLOP_POD_LEAVING) {
         return steered(ORLOP_REASON_inbound_leaving);

@@ -1,21 +1,21 @@
 // Pre-flight: what this machine lacks for capture, each with what to do about it.
+#include "daemon/datapath/datapath.h"
+#include "daemon/datapath/instance.h"
+#include "daemon/datapath/kernel_objects.h"
+
 #include <bpf/bpf.h>
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/magic.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
-
-#include "daemon/datapath/datapath.h"
-#include "daemon/datapath/instance.h"
-#include "daemon/datapath/kernel_objects.h"
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
@@ -34,17 +34,26 @@ constexpr Capability capabilities[] = {
 struct Needed {
     bpf_prog_type type;
     bpf_attach_type attach;
-    int helper;
+    int function;
     const char* name;
     const char* since;
 };
-constexpr Needed needed_helpers[] = {
-    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_get_netns_cookie,
-     "get_netns_cookie in connect4", "5.7"},
-    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_setsockopt,
-     "setsockopt in connect4", "5.8"},
-    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, BPF_FUNC_sk_storage_get,
-     "sk_storage_get in connect6", "5.8"},
+constexpr Needed needed_functions[] = {
+    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+     BPF_CGROUP_INET4_CONNECT,
+     BPF_FUNC_get_netns_cookie,
+     "get_netns_cookie in connect4",
+     "5.7"},
+    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+     BPF_CGROUP_INET4_CONNECT,
+     BPF_FUNC_setsockopt,
+     "setsockopt in connect4",
+     "5.8"},
+    {BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+     BPF_CGROUP_INET6_CONNECT,
+     BPF_FUNC_sk_storage_get,
+     "sk_storage_get in connect6",
+     "5.8"},
     {BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP, BPF_FUNC_sk_assign, "sk_assign in sk_lookup", "5.9"},
 };
 
@@ -74,14 +83,18 @@ Check check_capabilities() {
     if (missing.empty()) {
         return {"privileges", CheckLevel::ok, "CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN", ""};
     }
-    return {"privileges", CheckLevel::failure, "missing " + missing,
+    return {"privileges",
+            CheckLevel::failure,
+            "missing " + missing,
             "run as root, or add these capabilities to the container"};
 }
 
 Check check_cgroup(const Options& options) {
     auto cgroup = find_cgroup(options.cgroup_path);
     if (!cgroup) {
-        return {"cgroup v2", CheckLevel::failure, cgroup.error().context,
+        return {"cgroup v2",
+                CheckLevel::failure,
+                cgroup.error().context,
                 "mount cgroup v2 (beside v1 is enough): mount -t cgroup2 none <dir>"};
     }
     return {"cgroup v2", CheckLevel::ok, *cgroup, ""};
@@ -91,7 +104,9 @@ Check check_foreign_programs(const Options& options) {
     auto cgroup = find_cgroup(options.cgroup_path);
     std::string blockers = cgroup ? describe_blockers(*cgroup) : "";
     if (!blockers.empty()) {
-        return {"other connect programs", CheckLevel::failure, blockers,
+        return {"other connect programs",
+                CheckLevel::failure,
+                blockers,
                 "bpftool cgroup tree shows who attached it"};
     }
     return {"other connect programs", CheckLevel::ok, "none that keeps orlop away", ""};
@@ -104,10 +119,10 @@ Check check_bpffs(const Options& options) {
         return {"bpffs", CheckLevel::ok, parent, ""};
     }
     if (auto mounted = ensure_bpffs(options.bpffs_dir); !mounted) {
-        return {"bpffs", CheckLevel::failure, mounted.error().context,
-                "mount -t bpf bpffs " + parent};
+        return {
+            "bpffs", CheckLevel::failure, mounted.error().context, "mount -t bpf bpffs " + parent};
     }
-    ::rmdir(options.bpffs_dir.c_str());  // only when empty; the mount is what we wanted
+    ::rmdir(options.bpffs_dir.c_str()); // only when empty; the mount is what we wanted
     return {"bpffs", CheckLevel::ok, parent + " (was not mounted, is now)", ""};
 }
 
@@ -115,17 +130,18 @@ Check check_btf() {
     if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) {
         return {"kernel BTF", CheckLevel::ok, "/sys/kernel/btf/vmlinux", ""};
     }
-    return {"kernel BTF", CheckLevel::warning,
+    return {"kernel BTF",
+            CheckLevel::warning,
             "absent; orlop's programs do not need it, tracing tools do",
             "a kernel built with CONFIG_DEBUG_INFO_BTF"};
 }
 
-// A three-instruction program: the verifier says whether the program type knows the helper before
-// it looks at the arguments. Kernels report any helper as supported to the usual probes.
-bool has_helper(const Needed& needed) {
+// A three-instruction program: the verifier says whether the program type knows the function before
+// it looks at the arguments. Kernels report any function as supported to the usual probes.
+bool has_function(const Needed& needed) {
     bpf_insn program[3]{};
     program[0].code = BPF_JMP | BPF_CALL;
-    program[0].imm = needed.helper;
+    program[0].imm = needed.function;
     program[1].code = BPF_ALU64 | BPF_MOV | BPF_K;
     program[1].imm = 1;
     program[2].code = BPF_JMP | BPF_EXIT;
@@ -138,9 +154,10 @@ bool has_helper(const Needed& needed) {
     options.log_level = 1;
     UniqueFd loaded(bpf_prog_load(needed.type, "orlop_probe", "Apache-2.0", program, 3, &options));
     // An empty log: refused before the verifier ran, by privilege or unknown type.
-    return loaded.valid() || (log[0] != '\0' && std::strstr(log.data(), "unknown func") == nullptr &&
-                              std::strstr(log.data(), "cannot use") == nullptr &&
-                              std::strstr(log.data(), "invalid func") == nullptr);
+    return loaded.valid() ||
+           (log[0] != '\0' && std::strstr(log.data(), "unknown func") == nullptr &&
+            std::strstr(log.data(), "cannot use") == nullptr &&
+            std::strstr(log.data(), "invalid func") == nullptr);
 }
 
 Check check_programs() {
@@ -148,17 +165,20 @@ Check check_programs() {
     ::uname(&kernel);
     auto loaded = probe_load();
     if (loaded) {
-        return {"BPF programs", CheckLevel::ok,
-                fmt::format("Linux {} loads connect4, connect6 and sk_lookup", kernel.release), ""};
+        return {"BPF programs",
+                CheckLevel::ok,
+                fmt::format("Linux {} loads connect4, connect6 and sk_lookup", kernel.release),
+                ""};
     }
     std::string missing;
-    for (const Needed& needed : needed_helpers) {
-        if (!has_helper(needed)) {
-            missing += fmt::format("{}{} (Linux {})", missing.empty() ? "" : ", ", needed.name,
-                                   needed.since);
+    for (const Needed& needed : needed_functions) {
+        if (!has_function(needed)) {
+            missing += fmt::format(
+                "{}{} (Linux {})", missing.empty() ? "" : ", ", needed.name, needed.since);
         }
     }
-    return {"BPF programs", CheckLevel::failure,
+    return {"BPF programs",
+            CheckLevel::failure,
             loaded.error().context + (missing.empty() ? "" : "; not available: " + missing),
             fmt::format("Linux 6.1 or newer with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF, this is "
                         "{}; or the privileges above",
@@ -169,28 +189,38 @@ Check check_source_address() {
     const char* path = "/proc/sys/net/ipv4/tcp_fwmark_accept";
     struct statvfs found{};
     if (::access(path, F_OK) != 0) {
-        return {"caller's address", CheckLevel::warning, std::string(path) + " is absent",
+        return {"caller's address",
+                CheckLevel::warning,
+                std::string(path) + " is absent",
                 "apps will see the pod's own address as their peer; needs a newer kernel"};
     }
     if (::statvfs(path, &found) == 0 && (found.f_flag & ST_RDONLY) != 0) {
-        return {"caller's address", CheckLevel::warning, "/proc/sys is mounted read-only",
+        return {"caller's address",
+                CheckLevel::warning,
+                "/proc/sys is mounted read-only",
                 "mount it writable for orlopd, or switch the caller's address off"};
     }
     return {"caller's address", CheckLevel::ok, "tcp_fwmark_accept can be set", ""};
 }
 
-}  // namespace
+} // namespace
 
 std::vector<Check> Datapath::check(const Options& options) {
     Options complete = options;
     if (complete.bpffs_dir.empty()) {
         complete.bpffs_dir = "/sys/fs/bpf/orlop-" + complete.instance;
     }
-    std::vector<Check> checks{check_capabilities(), check_cgroup(complete), check_bpffs(complete),
-                              check_btf(),          check_programs(),       check_source_address(),
+    std::vector<Check> checks{check_capabilities(),
+                              check_cgroup(complete),
+                              check_bpffs(complete),
+                              check_btf(),
+                              check_programs(),
+                              check_source_address(),
                               check_foreign_programs(complete)};
     if (auto usable = complete_options(complete); !usable) {
-        checks.push_back({"state folder", CheckLevel::failure, usable.error().context,
+        checks.push_back({"state folder",
+                          CheckLevel::failure,
+                          usable.error().context,
                           "give a writable folder"});
     } else {
         checks.push_back({"state folder", CheckLevel::ok, usable->state_dir, ""});
@@ -198,4 +228,4 @@ std::vector<Check> Datapath::check(const Options& options) {
     return checks;
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -1,17 +1,17 @@
 #include "daemon/datapath/datapath.h"
 
-#include <fcntl.h>
-#include <fmt/core.h>
-
-#include <algorithm>
-#include <map>
-
 #include "daemon/base/log.h"
 #include "daemon/datapath/instance.h"
 #include "daemon/datapath/journal.h"
 #include "daemon/datapath/kernel_objects.h"
 #include "daemon/datapath/pod_entry.h"
 #include "daemon/datapath/pod_namespace.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <fcntl.h>
+#include <map>
 
 namespace orlop::datapath {
 namespace {
@@ -37,14 +37,14 @@ constexpr ReasonName reason_names[] = {
 };
 static_assert(std::size(reason_names) == ORLOP_REASON_COUNT);
 
-}  // namespace
+} // namespace
 
 struct Datapath::Impl {
     Options options;
     UniqueFd lock;
     std::unique_ptr<KernelObjects> kernel;
     Exclusions mesh;
-    std::map<std::string, Pod, std::less<>> pods;  // by uid; adopted ones without: "slot:<n>"
+    std::map<std::string, Pod, std::less<>> pods; // by uid; adopted ones without: "slot:<n>"
 
     Result<Pod*> find(std::string_view uid) {
         auto found = pods.find(uid);
@@ -65,7 +65,7 @@ struct Datapath::Impl {
     Result<void> save() const {
         std::vector<JournalPod> records;
         for (const auto& [uid, pod] : pods) {
-            if (!pod.record.netns_path.empty()) {  // adopted without a journal: nothing to record
+            if (!pod.record.netns_path.empty()) { // adopted without a journal: nothing to record
                 records.push_back(pod.record);
             }
         }
@@ -111,7 +111,9 @@ struct Datapath::Impl {
 void Datapath::Impl::adopt() {
     auto records = read_journal(journal_path(options));
     if (!records) {
-        log_line(LogLevel::warning, "datapath", "{}: going by the pinned maps alone",
+        log_line(LogLevel::warning,
+                 "datapath",
+                 "{}: going by the pinned maps alone",
                  records.error().context);
         std::string path = journal_path(options);
         ::rename(path.c_str(), (path + ".bad").c_str());
@@ -132,9 +134,9 @@ void Datapath::Impl::adopt() {
         Pod pod;
         pod.record.slot = slot;
         pod.record.netns_cookie = entry->netns_cookie;
-        pod.record.state = kernel->is_enrolled(entry->netns_cookie) ? PodState::enrolled
-                                                                    : PodState::draining;
-        pod.record.fwmark_accept_before = 0;  // the kernel's default; the true value is lost
+        pod.record.state =
+            kernel->is_enrolled(entry->netns_cookie) ? PodState::enrolled : PodState::draining;
+        pod.record.fwmark_accept_before = 0; // the kernel's default; the true value is lost
         pods.emplace(fmt::format("slot:{}", slot), std::move(pod));
     }
     for (std::uint64_t cookie : kernel->list_enrolled()) {
@@ -158,7 +160,7 @@ void Datapath::Impl::remove_kernel_state(const JournalPod& record) {
 Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
     auto own = pods.find(spec.uid);
     if (own != pods.end() && own->second.record.netns_cookie != cookie) {
-        remove_kernel_state(own->second.record);  // the pod got a new namespace; the old one is gone
+        remove_kernel_state(own->second.record); // the pod got a new namespace; the old one is gone
         pods.erase(own);
         own = pods.end();
     }
@@ -170,7 +172,8 @@ Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
         if (other->claim == Claim::claimed) {
             return fail(ErrorKind::denied,
                         fmt::format("pod {}: its network namespace already belongs to pod {}",
-                                    spec.uid, other->record.uid));
+                                    spec.uid,
+                                    other->record.uid));
         }
         fresh.record = other->record;
         std::erase_if(pods, [&](const auto& entry) { return &entry.second == other; });
@@ -224,7 +227,7 @@ Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
             continue;
         }
         auto entry = make_pod_entry(0, pod.addresses, pod.spec.policy, impl_->mesh);
-        if (!entry) {  // checked for all before written for any
+        if (!entry) { // checked for all before written for any
             impl_->mesh = std::move(before);
             return fail(entry.error().kind, "pod " + uid + ": " + entry.error().context);
         }
@@ -328,8 +331,9 @@ Result<void> Datapath::activate(std::string_view uid) {
     std::uint32_t slot = pod.record.slot;
     if (!impl_->kernel->has_listener(slot, ORLOP_LISTENER_OUTBOUND) ||
         !impl_->kernel->has_listener(slot, ORLOP_LISTENER_INBOUND)) {
-        return fail(ErrorKind::internal,
-                    fmt::format("pod {} has no listeners; open_listeners comes before activate", uid));
+        return fail(
+            ErrorKind::internal,
+            fmt::format("pod {} has no listeners; open_listeners comes before activate", uid));
     }
     // The state first: a successor that finds more than is there undoes it all the same.
     if (auto done = impl_->set_state(pod, PodState::enrolled); !done) {
@@ -378,7 +382,7 @@ Result<void> Datapath::finish_leave(std::string_view uid) {
     Pod& pod = **found;
     impl_->remove_kernel_state(pod.record);
     auto cleaned = remove_routing(pod.network->netns_fd(), pod.record.fwmark_accept_before);
-    if (!cleaned) {  // stays in the journal, to be tried again
+    if (!cleaned) { // stays in the journal, to be tried again
         return fail(cleaned.error().kind, fmt::format("pod {}: {}", uid, cleaned.error().context));
     }
     impl_->pods.erase(impl_->pods.find(uid));
@@ -395,7 +399,9 @@ Result<void> Datapath::forget(std::string_view uid) {
     return impl_->save();
 }
 
-void Datapath::beat() { impl_->kernel->beat(); }
+void Datapath::beat() {
+    impl_->kernel->beat();
+}
 
 std::vector<AdoptedPod> Datapath::adopted_pods() const {
     std::vector<AdoptedPod> adopted;
@@ -458,6 +464,8 @@ Result<void> Datapath::close(Pins pins) {
     return removed ? Result<void>{} : std::unexpected(removed.error());
 }
 
-std::vector<std::string> Datapath::list_owned() const { return list_owned(impl_->options); }
+std::vector<std::string> Datapath::list_owned() const {
+    return list_owned(impl_->options);
+}
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

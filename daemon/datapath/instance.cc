@@ -1,18 +1,18 @@
 #include "daemon/datapath/instance.h"
 
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <poll.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <filesystem>
-
 #include "daemon/datapath/journal.h"
 #include "daemon/datapath/kernel_objects.h"
 #include "daemon/datapath/pod_namespace.h"
 #include "daemon/datapath/routing.h"
+
+#include <fmt/core.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <fcntl.h>
+#include <filesystem>
+#include <poll.h>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
@@ -50,14 +50,17 @@ std::vector<std::string> list_routing_of(int netns_fd, const std::string& uid) {
     return lines;
 }
 
-}  // namespace
+} // namespace
 
 Result<Options> complete_options(Options options) {
-    auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+    auto allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    };
     if (options.instance.empty() || options.instance.size() > 32 ||
         !std::ranges::all_of(options.instance, allowed)) {
         return fail(ErrorKind::invalid_input,
-                    "an instance name is 1 to 32 characters of [a-z0-9-]: '" + options.instance + "'");
+                    "an instance name is 1 to 32 characters of [a-z0-9-]: '" + options.instance +
+                        "'");
     }
     if (options.bpffs_dir.empty()) {
         options.bpffs_dir = "/sys/fs/bpf/orlop-" + options.instance;
@@ -66,9 +69,10 @@ Result<Options> complete_options(Options options) {
     std::filesystem::create_directories(options.state_dir, error);
     if (error || ::access(options.state_dir.c_str(), W_OK) != 0) {
         int number = error ? error.value() : errno;
-        return fail_errno(number, "state folder " + options.state_dir +
-                                      " cannot be written (read-only? give another with "
-                                      "--state-dir)");
+        return fail_errno(number,
+                          "state folder " + options.state_dir +
+                              " cannot be written (read-only? give another with "
+                              "--state-dir)");
     }
     return options;
 }
@@ -91,8 +95,9 @@ Result<UniqueFd> lock_instance(const Options& options) {
         }
         ::poll(nullptr, 0, 20);
     }
-    return fail(ErrorKind::denied, "another orlopd of instance '" + options.instance +
-                                       "' is running (it holds " + path + "); stop it first");
+    return fail(ErrorKind::denied,
+                "another orlopd of instance '" + options.instance + "' is running (it holds " +
+                    path + "); stop it first");
 }
 
 std::vector<std::string> Datapath::list_owned(const Options& options) {
@@ -126,7 +131,7 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
     for (const JournalPod& pod : pods) {
         auto netns = find_netns(pod.netns_path, pod.netns_cookie);
         if (!netns) {
-            continue;  // gone, with everything in it
+            continue; // gone, with everything in it
         }
         auto routing = list_routing_of(netns->get(), pod.uid);
         auto cleaned = remove_routing(netns->get(), pod.fwmark_accept_before);
@@ -135,7 +140,7 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
         }
         removed.insert(removed.end(), routing.begin(), routing.end());
     }
-    if (first_failure) {  // the journal stays, so that another try knows where to go
+    if (first_failure) { // the journal stays, so that another try knows where to go
         return std::unexpected(std::move(*first_failure));
     }
     ::unlink(journal_path(*complete).c_str());
@@ -144,4 +149,4 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
     return removed;
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

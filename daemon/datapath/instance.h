@@ -1,11 +1,11 @@
 // Where an instance keeps things, and the lock that makes it one. Control thread or a CLI.
 #pragma once
 
-#include <string>
-
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/datapath/datapath.h"
+
+#include <string>
 
 namespace orlop::datapath {
 
@@ -15,4 +15,4 @@ std::string journal_path(const Options& options);
 // Exclusive for the instance; waits up to a second for a dying predecessor to let go.
 Result<UniqueFd> lock_instance(const Options& options);
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -1,25 +1,25 @@
 #include "daemon/datapath/journal.h"
 
-#include <fcntl.h>
+#include "bpf/abi.h"
+#include "daemon/base/unique_fd.h"
+
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
-
-#include "bpf/abi.h"
-#include "daemon/base/unique_fd.h"
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
 
 constexpr std::string_view magic = "orlop-datapath";
 constexpr std::string_view version = "1";
-constexpr std::size_t journal_bytes_max = 32 * 1024 * 1024;  // ORLOP_PODS_MAX of the longest lines
-constexpr std::array<PodState, 4> states{PodState::prepared, PodState::listening,
-                                         PodState::enrolled, PodState::draining};
+constexpr std::size_t journal_bytes_max = 32 * 1024 * 1024; // ORLOP_PODS_MAX of the longest lines
+constexpr std::array<PodState, 4> states{
+    PodState::prepared, PodState::listening, PodState::enrolled, PodState::draining};
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
     std::vector<std::string_view> parts;
@@ -82,7 +82,7 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
     return {};
 }
 
-}  // namespace
+} // namespace
 
 std::string_view pod_state_name(PodState state) {
     switch (state) {
@@ -125,8 +125,13 @@ std::string format_journal(std::string_view boot_id, const std::vector<JournalPo
     for (const JournalPod& pod : pods) {
         std::string before =
             pod.fwmark_accept_before ? std::to_string(*pod.fwmark_accept_before) : "-";
-        text += fmt::format("pod\t{}\t{}\t{}\t{}\t{}\t{}\n", pod.slot, pod_state_name(pod.state),
-                            pod.netns_cookie, before, pod.uid, pod.netns_path);
+        text += fmt::format("pod\t{}\t{}\t{}\t{}\t{}\t{}\n",
+                            pod.slot,
+                            pod_state_name(pod.state),
+                            pod.netns_cookie,
+                            before,
+                            pod.uid,
+                            pod.netns_path);
     }
     return text;
 }
@@ -204,4 +209,4 @@ Result<void> write_journal(const std::string& path, const std::vector<JournalPod
     return {};
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

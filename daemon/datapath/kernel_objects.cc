@@ -1,28 +1,28 @@
 #include "daemon/datapath/kernel_objects.h"
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cstdarg>
-#include <filesystem>
-
 #include "bpf/connect.skel.h"
 #include "bpf/steer.skel.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <fcntl.h>
+#include <filesystem>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
 
 namespace fs = std::filesystem;
 
-thread_local std::string libbpf_words;  // the last thing libbpf complained about on this thread
+thread_local std::string libbpf_words; // the last thing libbpf complained about on this thread
 
 int keep_libbpf_words(libbpf_print_level level, const char* format, va_list args) {
     if (level != LIBBPF_WARN) {
@@ -30,8 +30,9 @@ int keep_libbpf_words(libbpf_print_level level, const char* format, va_list args
     }
     std::array<char, 512> line{};
     int size = std::vsnprintf(line.data(), line.size(), format, args);
-    std::string text(line.data(), std::min<std::size_t>(static_cast<std::size_t>(std::max(size, 0)),
-                                                        line.size() - 1));
+    std::string text(
+        line.data(),
+        std::min<std::size_t>(static_cast<std::size_t>(std::max(size, 0)), line.size() - 1));
     while (!text.empty() && text.back() == '\n') {
         text.pop_back();
     }
@@ -83,7 +84,9 @@ Result<void> check_layout(const std::string& bpffs_dir) {
         return fail(ErrorKind::unsupported,
                     fmt::format("maps pinned in {} have layout {}, this orlopd has {}: run "
                                 "`orlopctl uninstall`, then start again",
-                                bpffs_dir, found.abi, ORLOP_ABI_VERSION));
+                                bpffs_dir,
+                                found.abi,
+                                ORLOP_ABI_VERSION));
     }
     return {};
 }
@@ -148,8 +151,9 @@ Result<Connect> load_connect(const std::string& bpffs_dir) {
         }
     }
     if (int error = connect_bpf__load(connect.get()); error != 0) {
-        return fail_libbpf(error, "load the connect programs (CAP_BPF and CAP_NET_ADMIN needed, "
-                                  "kernel 6.1 or newer; see `orlopctl check --pre`)");
+        return fail_libbpf(error,
+                           "load the connect programs (CAP_BPF and CAP_NET_ADMIN needed, "
+                           "kernel 6.1 or newer; see `orlopctl check --pre`)");
     }
     return connect;
 }
@@ -171,8 +175,9 @@ Result<Steer> load_steer(std::uint32_t slot, bpf_object* maps_of) {
         }
     }
     if (int error = steer_bpf__load(steer.get()); error != 0) {
-        return fail_libbpf(error, "load the steering program (CAP_BPF and CAP_NET_ADMIN needed, "
-                                  "kernel 6.1 or newer; see `orlopctl check --pre`)");
+        return fail_libbpf(error,
+                           "load the steering program (CAP_BPF and CAP_NET_ADMIN needed, "
+                           "kernel 6.1 or newer; see `orlopctl check --pre`)");
     }
     return steer;
 }
@@ -181,7 +186,7 @@ std::string steer_pin(const std::string& bpffs_dir, std::uint32_t slot) {
     return fmt::format("{}/link_steer_{}", bpffs_dir, slot);
 }
 
-}  // namespace
+} // namespace
 
 struct KernelObjects::Loaded {
     Connect connect;
@@ -243,8 +248,10 @@ Result<void> KernelObjects::attach_steer(std::uint32_t slot, int netns_fd) {
     if (!steer) {
         return std::unexpected(steer.error());
     }
-    return attach(steer_pin(bpffs_dir_, slot), bpf_program__fd((*steer)->progs.orlop_steer),
-                  netns_fd, BPF_SK_LOOKUP);
+    return attach(steer_pin(bpffs_dir_, slot),
+                  bpf_program__fd((*steer)->progs.orlop_steer),
+                  netns_fd,
+                  BPF_SK_LOOKUP);
 }
 
 void KernelObjects::detach_steer(std::uint32_t slot) {
@@ -264,8 +271,8 @@ std::vector<std::uint32_t> KernelObjects::list_steer_slots() const {
     for (const auto& entry : fs::directory_iterator(bpffs_dir_, ignored)) {
         std::string name = entry.path().filename();
         if (name.starts_with(prefix)) {
-            slots.push_back(
-                static_cast<std::uint32_t>(std::strtoul(name.c_str() + prefix.size(), nullptr, 10)));
+            slots.push_back(static_cast<std::uint32_t>(
+                std::strtoul(name.c_str() + prefix.size(), nullptr, 10)));
         }
     }
     return slots;
@@ -317,8 +324,8 @@ std::vector<std::uint32_t> KernelObjects::list_pod_slots() const {
     return list_keys<std::uint32_t>(loaded_->pods());
 }
 
-Result<void> KernelObjects::enter_listener(std::uint32_t slot, orlop_listener_kind kind,
-                                           int socket) {
+Result<void>
+KernelObjects::enter_listener(std::uint32_t slot, orlop_listener_kind kind, int socket) {
     orlop_listener_key key{.slot = slot, .kind = static_cast<std::uint32_t>(kind)};
     std::uint64_t value = static_cast<std::uint64_t>(socket);
     if (bpf_map_update_elem(loaded_->listeners(), &key, &value, BPF_ANY) != 0) {
@@ -382,4 +389,4 @@ Result<void> probe_load() {
     return {};
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -1,21 +1,21 @@
 // The places orlop lives in: bpffs, cgroup v2, and what is pinned there; usable without loading.
+#include "daemon/datapath/kernel_objects.h"
+
 #include <bpf/bpf.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/magic.h>
-#include <mntent.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <errno.h>
+#include <fcntl.h>
 #include <filesystem>
-
-#include "daemon/datapath/kernel_objects.h"
+#include <mntent.h>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
@@ -46,8 +46,11 @@ std::string exclusive_programs(const std::string& cgroup_path) {
         std::uint32_t size = sizeof(info);
         bool known = program.valid() && bpf_obj_get_info_by_fd(program.get(), &info, &size) == 0;
         text += fmt::format("{}program {} ({}) holds {} of {} alone",
-                            text.empty() ? "" : ", ", ids[0], known ? info.name : "unnamed",
-                            type == BPF_CGROUP_INET4_CONNECT ? "connect4" : "connect6", cgroup_path);
+                            text.empty() ? "" : ", ",
+                            ids[0],
+                            known ? info.name : "unnamed",
+                            type == BPF_CGROUP_INET4_CONNECT ? "connect4" : "connect6",
+                            cgroup_path);
     }
     return text;
 }
@@ -69,8 +72,8 @@ std::string describe_pin(const std::string& path, const std::string& name) {
     std::string target = info.type == BPF_LINK_TYPE_CGROUP
                              ? fmt::format("cgroup {}", info.cgroup.cgroup_id)
                              : fmt::format("network namespace {}", info.netns.netns_ino);
-    return fmt::format("link id {} program id {} on {} pinned {}", info.id, info.prog_id, target,
-                       path);
+    return fmt::format(
+        "link id {} program id {} on {} pinned {}", info.id, info.prog_id, target, path);
 }
 
 std::vector<std::string> pin_names(const std::string& bpffs_dir) {
@@ -87,18 +90,21 @@ std::vector<std::string> pin_names(const std::string& bpffs_dir) {
     return names;
 }
 
-}  // namespace
+} // namespace
 
 Result<void> ensure_bpffs(const std::string& bpffs_dir) {
     std::string parent = fs::path(bpffs_dir).parent_path();
     if (!is_filesystem(parent, BPF_FS_MAGIC)) {
         std::error_code ignored;
         fs::create_directories(parent, ignored);
-        if (::mount("bpffs", parent.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                    "mode=0700") != 0) {
-            return fail_errno(errno, fmt::format("{} is no bpffs and mounting one failed; run "
-                                                 "`mount -t bpf bpffs {}`",
-                                                 parent, parent));
+        if (::mount(
+                "bpffs", parent.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") !=
+            0) {
+            return fail_errno(errno,
+                              fmt::format("{} is no bpffs and mounting one failed; run "
+                                          "`mount -t bpf bpffs {}`",
+                                          parent,
+                                          parent));
         }
     }
     if (::mkdir(bpffs_dir.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -110,8 +116,9 @@ Result<void> ensure_bpffs(const std::string& bpffs_dir) {
 Result<std::string> find_cgroup(const std::string& wanted) {
     if (!wanted.empty()) {
         if (!is_filesystem(wanted, CGROUP2_SUPER_MAGIC)) {
-            return fail(ErrorKind::unsupported, wanted + " is no cgroup v2 directory; look for type "
-                                                         "cgroup2 in /proc/mounts");
+            return fail(ErrorKind::unsupported,
+                        wanted + " is no cgroup v2 directory; look for type "
+                                 "cgroup2 in /proc/mounts");
         }
         return wanted;
     }
@@ -201,4 +208,4 @@ std::vector<PinnedPod> read_pinned_pods(const std::string& bpffs_dir) {
     return found;
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -9,20 +9,26 @@
 namespace orlop::datapath {
 namespace {
 
-Result<std::uint32_t> join_ports(std::span<const PortRange> pod, std::span<const PortRange> mesh,
-                                 orlop_port_range* out, std::string_view name) {
+Result<std::uint32_t> join_ports(std::span<const PortRange> pod,
+                                 std::span<const PortRange> mesh,
+                                 orlop_port_range* out,
+                                 std::string_view name) {
     if (pod.size() + mesh.size() > ORLOP_POD_PORT_RANGES_MAX) {
-        return fail(ErrorKind::limit_exceeded,
-                    fmt::format("{} has {} entries with the mesh's own, "
-                                "ORLOP_POD_PORT_RANGES_MAX is {}; join neighbouring ports to ranges",
-                                name, pod.size() + mesh.size(), ORLOP_POD_PORT_RANGES_MAX));
+        return fail(
+            ErrorKind::limit_exceeded,
+            fmt::format("{} has {} entries with the mesh's own, "
+                        "ORLOP_POD_PORT_RANGES_MAX is {}; join neighbouring ports to ranges",
+                        name,
+                        pod.size() + mesh.size(),
+                        ORLOP_POD_PORT_RANGES_MAX));
     }
     std::uint32_t count = 0;
     for (auto list : {pod, mesh}) {
         for (const PortRange& range : list) {
             if (range.first > range.last) {
-                return fail(ErrorKind::invalid_input, fmt::format("{}: {}-{} is no port range", name,
-                                                                  range.first, range.last));
+                return fail(
+                    ErrorKind::invalid_input,
+                    fmt::format("{}: {}-{} is no port range", name, range.first, range.last));
             }
             out[count++] = {.first = range.first, .last = range.last};
         }
@@ -30,7 +36,7 @@ Result<std::uint32_t> join_ports(std::span<const PortRange> pod, std::span<const
     return count;
 }
 
-}  // namespace
+} // namespace
 
 orlop_address to_kernel(const IpAddress& address) {
     orlop_address out{};
@@ -57,8 +63,10 @@ orlop_cidr to_kernel(const Cidr& range) {
     return out;
 }
 
-Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie, std::span<const IpAddress> addresses,
-                                 const PodPolicy& policy, const Exclusions& mesh) {
+Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie,
+                                 std::span<const IpAddress> addresses,
+                                 const PodPolicy& policy,
+                                 const Exclusions& mesh) {
     orlop_pod entry{};
     entry.abi = ORLOP_ABI_VERSION;
     entry.netns_cookie = netns_cookie;
@@ -66,16 +74,17 @@ Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie, std::span<const IpA
     entry.flags |= policy.inbound_when_gone == WhenGone::closed ? ORLOP_POD_INBOUND_CLOSED : 0;
     entry.flags |= policy.inbound == InboundCapture::bypassed ? ORLOP_POD_BYPASS_INBOUND : 0;
     if (addresses.size() > ORLOP_POD_ADDRESSES_MAX) {
-        return fail(ErrorKind::limit_exceeded, "a pod has more than ORLOP_POD_ADDRESSES_MAX addresses");
+        return fail(ErrorKind::limit_exceeded,
+                    "a pod has more than ORLOP_POD_ADDRESSES_MAX addresses");
     }
     for (const IpAddress& address : addresses) {
         entry.addresses[entry.address_count++] = to_kernel(address);
     }
     const Exclusions& own = policy.exclusions;
-    auto outbound = join_ports(own.outbound_ports, mesh.outbound_ports, entry.outbound_ports,
-                               "excludeOutboundPorts");
-    auto inbound = join_ports(own.inbound_ports, mesh.inbound_ports, entry.inbound_ports,
-                              "excludeInboundPorts");
+    auto outbound = join_ports(
+        own.outbound_ports, mesh.outbound_ports, entry.outbound_ports, "excludeOutboundPorts");
+    auto inbound = join_ports(
+        own.inbound_ports, mesh.inbound_ports, entry.inbound_ports, "excludeInboundPorts");
     if (!outbound || !inbound) {
         return std::unexpected(!outbound ? outbound.error() : inbound.error());
     }
@@ -96,4 +105,4 @@ Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie, std::span<const IpA
     return entry;
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

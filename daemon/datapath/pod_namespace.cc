@@ -1,30 +1,30 @@
 #include "daemon/datapath/pod_namespace.h"
 
-#include <fcntl.h>
+#include "daemon/datapath/routing.h"
+
 #include <fmt/core.h>
 #include <linux/nsfs.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <fcntl.h>
 #include <filesystem>
-
-#include "daemon/datapath/routing.h"
+#include <sched.h>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int so_netns_cookie = 71;   // SO_NETNS_COOKIE, Linux 5.14
-constexpr int ipv6_transparent = 75;  // IPV6_TRANSPARENT
-constexpr std::uint64_t first_netns_cookie = 1;  // the kernel counts from 1, init_net comes first
-constexpr int listen_backlog = 4096;  // clamped by net.core.somaxconn of the pod
+constexpr int so_netns_cookie = 71;             // SO_NETNS_COOKIE, Linux 5.14
+constexpr int ipv6_transparent = 75;            // IPV6_TRANSPARENT
+constexpr std::uint64_t first_netns_cookie = 1; // the kernel counts from 1, init_net comes first
+constexpr int listen_backlog = 4096;            // clamped by net.core.somaxconn of the pod
 
 bool same_namespace(int fd, const char* path) {
     struct stat a{};
@@ -70,7 +70,8 @@ Result<UniqueFd> make_listener(int family) {
         return fail_errno(errno, "IP_TRANSPARENT on a pod's listener (CAP_NET_ADMIN missing?)");
     }
     if (::bind(made.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
-        return fail_errno(errno, "bind a pod's listener (no ephemeral port left, or lo down in the pod?)");
+        return fail_errno(errno,
+                          "bind a pod's listener (no ephemeral port left, or lo down in the pod?)");
     }
     if (::listen(made.get(), listen_backlog) != 0) {
         return fail_errno(errno, "listen in a pod's namespace");
@@ -95,7 +96,7 @@ bool is_link_local_v6(const IpAddress& address) {
     return !address.is_v4() && address.bytes()[0] == 0xfe && (address.bytes()[1] & 0xc0) == 0x80;
 }
 
-}  // namespace
+} // namespace
 
 Result<UniqueFd> open_pod_netns(const std::string& path) {
     auto netns = open_netns(path);
@@ -142,13 +143,15 @@ Result<Surroundings> look_around(int netns_fd, const std::vector<IpAddress>& giv
         add_once(seen.addresses, address);
     }
     if (seen.addresses.empty()) {
-        return fail(ErrorKind::invalid_input, "the pod has no address yet; try again once its "
-                                              "network is set up");
+        return fail(ErrorKind::invalid_input,
+                    "the pod has no address yet; try again once its "
+                    "network is set up");
     }
     if (seen.addresses.size() > ORLOP_POD_ADDRESSES_MAX) {
         return fail(ErrorKind::limit_exceeded,
                     fmt::format("the pod has {} addresses, ORLOP_POD_ADDRESSES_MAX is {}",
-                                seen.addresses.size(), ORLOP_POD_ADDRESSES_MAX));
+                                seen.addresses.size(),
+                                ORLOP_POD_ADDRESSES_MAX));
     }
     if (auto accept = read_fwmark_accept()) {
         seen.fwmark_accept = *accept;
@@ -156,8 +159,8 @@ Result<Surroundings> look_around(int netns_fd, const std::vector<IpAddress>& giv
     return seen;
 }
 
-Result<void> add_routing(int netns_fd, const std::vector<IpAddress>& addresses,
-                         SourceAddress source) {
+Result<void>
+add_routing(int netns_fd, const std::vector<IpAddress>& addresses, SourceAddress source) {
     auto visit = NetnsVisit::enter(netns_fd);
     if (!visit) {
         return std::unexpected(visit.error());
@@ -237,4 +240,4 @@ Result<UniqueFd> find_netns(const std::string& path, std::uint64_t cookie) {
     return fail(ErrorKind::not_found, "the pod's network namespace is gone");
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -1,24 +1,24 @@
 #include "daemon/datapath/routing.h"
 
-#include <fcntl.h>
+#include "bpf/abi.h"
+#include "daemon/base/unique_fd.h"
+
 #include <fmt/core.h>
-#include <ifaddrs.h>
 #include <linux/fib_rules.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fcntl.h>
 #include <functional>
+#include <ifaddrs.h>
 #include <span>
-
-#include "bpf/abi.h"
-#include "daemon/base/unique_fd.h"
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
@@ -63,7 +63,7 @@ Result<UniqueFd> open_netlink() {
     if (!socket.valid()) {
         return fail_errno(errno, "open rtnetlink in a pod's namespace");
     }
-    timeval patience{.tv_sec = 2, .tv_usec = 0};  // the kernel answers at once; never hang on it
+    timeval patience{.tv_sec = 2, .tv_usec = 0}; // the kernel answers at once; never hang on it
     ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     return socket;
 }
@@ -152,8 +152,8 @@ template <class Fixed>
 Dumped read_dumped(nlmsghdr* header, std::uint16_t table_attr, std::uint16_t mark_attr) {
     Dumped dumped;
     auto* fixed = static_cast<Fixed*>(NLMSG_DATA(header));
-    auto* attr = reinterpret_cast<rtattr*>(reinterpret_cast<char*>(fixed) +
-                                           NLMSG_ALIGN(sizeof(Fixed)));
+    auto* attr =
+        reinterpret_cast<rtattr*>(reinterpret_cast<char*>(fixed) + NLMSG_ALIGN(sizeof(Fixed)));
     int left = static_cast<int>(header->nlmsg_len) - static_cast<int>(NLMSG_LENGTH(sizeof(Fixed)));
     for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
         if (attr->rta_type == table_attr) {
@@ -187,7 +187,7 @@ void dump(int socket, Message& message, const std::function<void(nlmsghdr*)>& vi
     }
 }
 
-}  // namespace
+} // namespace
 
 Result<void> add_loop_routing(const IpAddress& source, Delivery delivery) {
     auto socket = open_netlink();
@@ -203,9 +203,10 @@ Result<void> add_loop_routing(const IpAddress& source, Delivery delivery) {
         return std::unexpected(outcome.error());
     }
     if (*outcome != 0) {
-        return fail_errno(*outcome, fmt::format("add local default route, source {} (is the address "
-                                                "on an interface of the pod, and lo up?)",
-                                                source.to_string()));
+        return fail_errno(*outcome,
+                          fmt::format("add local default route, source {} (is the address "
+                                      "on an interface of the pod, and lo up?)",
+                                      source.to_string()));
     }
     for (std::uint32_t mark : marks) {
         if (mark == ORLOP_MARK_IN && delivery == Delivery::plain) {
@@ -258,8 +259,8 @@ std::vector<std::string> list_loop_routing() {
         dump(socket->get(), rules, [&](nlmsghdr* header) {
             auto rule = read_dumped<fib_rule_hdr>(header, FRA_TABLE, FRA_FWMARK);
             if (rule.table == ORLOP_ROUTE_TABLE) {
-                lines.push_back(fmt::format("rule {} fwmark {:#x} lookup {}", version, rule.mark,
-                                            rule.table));
+                lines.push_back(
+                    fmt::format("rule {} fwmark {:#x} lookup {}", version, rule.mark, rule.table));
             }
         });
         Message routes(RTM_GETROUTE, NLM_F_DUMP);
@@ -269,8 +270,8 @@ std::vector<std::string> list_loop_routing() {
         dump(socket->get(), routes, [&](nlmsghdr* header) {
             auto route = read_dumped<rtmsg>(header, RTA_TABLE, RTA_MARK);
             if (route.table == ORLOP_ROUTE_TABLE) {
-                lines.push_back(fmt::format("route {} local default dev lo table {}", version,
-                                            route.table));
+                lines.push_back(
+                    fmt::format("route {} local default dev lo table {}", version, route.table));
             }
         });
     }
@@ -308,11 +309,12 @@ Result<void> write_fwmark_accept(int value) {
     UniqueFd file(::open(fwmark_accept_path, O_WRONLY | O_CLOEXEC));
     const char* digit = value == 0 ? "0" : "1";
     if (!file.valid() || ::write(file.get(), digit, 1) != 1) {
-        return fail_errno(errno, std::string("write ") + fwmark_accept_path +
-                                     " (is /proc/sys read-only? mount it writable for orlopd, or "
-                                     "let apps see the pod's address)");
+        return fail_errno(errno,
+                          std::string("write ") + fwmark_accept_path +
+                              " (is /proc/sys read-only? mount it writable for orlopd, or "
+                              "let apps see the pod's address)");
     }
     return {};
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

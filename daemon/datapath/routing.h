@@ -5,15 +5,15 @@
 // inside a NetnsVisit.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "daemon/base/error.h"
 #include "daemon/base/ip.h"
 
+#include <string>
+#include <vector>
+
 namespace orlop::datapath {
 
-enum class Delivery : unsigned char { transparent, plain };  // with or without the rule of MARK_IN
+enum class Delivery : unsigned char { transparent, plain }; // with or without the rule of MARK_IN
 
 // `source` is an address of the pod: source of connections that did not bind, and the family.
 Result<void> add_loop_routing(const IpAddress& source, Delivery delivery);
@@ -27,4 +27,4 @@ std::vector<IpAddress> list_interface_addresses(std::size_t count_max);
 Result<int> read_fwmark_accept();
 Result<void> write_fwmark_accept(int value);
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -1,25 +1,25 @@
 #include "daemon/datapath/sockets.h"
 
+#include "bpf/abi.h"
+
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/in6.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-
-#include "bpf/abi.h"
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
 
-constexpr int ipv6_transparent = 75;  // IPV6_TRANSPARENT, not in every libc header
+constexpr int ipv6_transparent = 75; // IPV6_TRANSPARENT, not in every libc header
 
 // Each thread keeps a handle on the namespace it was born into; opened before its first visit.
 Result<int> home_netns() {
@@ -35,7 +35,7 @@ Result<int> home_netns() {
 
 Result<void> exempt_from_capture(int exemptions_fd, int socket) {
     std::uint32_t mark = 1;
-    union bpf_attr request {};
+    union bpf_attr request{};
     request.map_fd = static_cast<std::uint32_t>(exemptions_fd);
     request.key = reinterpret_cast<std::uint64_t>(&socket);
     request.value = reinterpret_cast<std::uint64_t>(&mark);
@@ -94,7 +94,7 @@ Result<UniqueFd> make_socket(const PodNetwork& network, const UpstreamSocket& wa
     return made;
 }
 
-}  // namespace
+} // namespace
 
 Result<NetnsVisit> NetnsVisit::enter(int netns_fd) {
     auto home = home_netns();
@@ -124,7 +124,8 @@ Result<UniqueFd> open_upstream_socket(const PodNetwork& network, const UpstreamS
     return made;
 }
 
-Result<std::size_t> open_upstream_sockets(const PodNetwork& network, const UpstreamSocket& wanted,
+Result<std::size_t> open_upstream_sockets(const PodNetwork& network,
+                                          const UpstreamSocket& wanted,
                                           std::span<UniqueFd> sockets) {
     if (wanted.deliver_from && wanted.deliver_from->is_v4() != wanted.destination.is_v4()) {
         return fail(ErrorKind::invalid_input,
@@ -150,4 +151,4 @@ Result<std::size_t> open_upstream_sockets(const PodNetwork& network, const Upstr
     return made;
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -16,13 +16,13 @@
 //     ... IORING_OP_CONNECT on socket->get() ...
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <span>
-
 #include "daemon/base/error.h"
 #include "daemon/base/ip.h"
 #include "daemon/base/unique_fd.h"
+
+#include <memory>
+#include <optional>
+#include <span>
 
 namespace orlop::datapath {
 
@@ -32,7 +32,7 @@ public:
         : netns_(std::move(netns)), exemptions_(std::move(exemptions)) {}
 
     int netns_fd() const { return netns_.get(); }
-    int exemptions_fd() const { return exemptions_.get(); }  // -1: nothing is captured here
+    int exemptions_fd() const { return exemptions_.get(); } // -1: nothing is captured here
 
 private:
     UniqueFd netns_;
@@ -40,7 +40,7 @@ private:
 };
 
 struct UpstreamSocket {
-    IpAddress destination;  // decides the family; the socket is not connected
+    IpAddress destination; // decides the family; the socket is not connected
     // Set for a delivery to the app that shall see this caller's address (same family as
     // `destination`, else refused). The port seen is another one. Needs PodSpec::source to be
     // SourceAddress::caller. Unset: ordinary socket, the peer sees the pod's address.
@@ -52,7 +52,8 @@ Result<UniqueFd> open_upstream_socket(const PodNetwork& network, const UpstreamS
 
 // The same, several at once for a pool: one trip into the namespace. Fills `sockets` from the
 // front; returns how many were made. Fails only if none could be.
-Result<std::size_t> open_upstream_sockets(const PodNetwork& network, const UpstreamSocket& wanted,
+Result<std::size_t> open_upstream_sockets(const PodNetwork& network,
+                                          const UpstreamSocket& wanted,
                                           std::span<UniqueFd> sockets);
 
 // Puts the calling thread into `netns_fd` until destroyed. For code that must make its own
@@ -62,11 +63,11 @@ public:
     static Result<NetnsVisit> enter(int netns_fd);
     NetnsVisit(NetnsVisit&& other) noexcept : home_fd_(std::exchange(other.home_fd_, -1)) {}
     NetnsVisit& operator=(NetnsVisit&&) = delete;
-    ~NetnsVisit();  // aborts the process when the way home is closed
+    ~NetnsVisit(); // aborts the process when the way home is closed
 
 private:
     explicit NetnsVisit(int home_fd) : home_fd_(home_fd) {}
     int home_fd_;
 };
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

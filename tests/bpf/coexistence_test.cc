@@ -1,12 +1,12 @@
 // Living beside other programs on the same hooks, and saying what is in the way.
+#include "bpf/abi.h"
+#include "tests/bpf/pod_world.h"
+
 #include <bpf/bpf.h>
-#include <fcntl.h>
 #include <fmt/core.h>
 
 #include <algorithm>
-
-#include "bpf/abi.h"
-#include "tests/bpf/pod_world.h"
+#include <fcntl.h>
 
 namespace orlop::datapath::test {
 
@@ -18,18 +18,34 @@ protected:
         std::int32_t vip = static_cast<std::int32_t>(htonl(0x0ac80063));
         std::int32_t backend = static_cast<std::int32_t>(htonl(0x0a630002));
         bpf_insn program[] = {
-            {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1, .off = user_ip4, .imm = 0},
+            {.code = BPF_LDX | BPF_MEM | BPF_W,
+             .dst_reg = 2,
+             .src_reg = 1,
+             .off = user_ip4,
+             .imm = 0},
             {.code = BPF_JMP32 | BPF_JNE | BPF_K, .dst_reg = 2, .src_reg = 0, .off = 2, .imm = vip},
-            {.code = BPF_ALU | BPF_MOV | BPF_K, .dst_reg = 2, .src_reg = 0, .off = 0, .imm = backend},
-            {.code = BPF_STX | BPF_MEM | BPF_W, .dst_reg = 1, .src_reg = 2, .off = user_ip4, .imm = 0},
+            {.code = BPF_ALU | BPF_MOV | BPF_K,
+             .dst_reg = 2,
+             .src_reg = 0,
+             .off = 0,
+             .imm = backend},
+            {.code = BPF_STX | BPF_MEM | BPF_W,
+             .dst_reg = 1,
+             .src_reg = 2,
+             .off = user_ip4,
+             .imm = 0},
             {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 1},
             {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
         };
         bpf_prog_load_opts options{};
         options.sz = sizeof(options);
         options.expected_attach_type = BPF_CGROUP_INET4_CONNECT;
-        UniqueFd loaded(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "test_lb4", "Apache-2.0",
-                                      program, std::size(program), &options));
+        UniqueFd loaded(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+                                      "test_lb4",
+                                      "Apache-2.0",
+                                      program,
+                                      std::size(program),
+                                      &options));
         EXPECT_TRUE(loaded.valid()) << std::strerror(errno);
         return loaded;
     }
@@ -68,9 +84,9 @@ TEST_F(Coexistence, a_load_balancer_attached_after_is_respected) {
 TEST_F(Coexistence, another_multi_program_without_a_link_is_no_obstacle) {
     UniqueFd balancer = load_balancer();
     UniqueFd group = cgroup();
-    ASSERT_EQ(bpf_prog_attach(balancer.get(), group.get(), BPF_CGROUP_INET4_CONNECT,
-                              BPF_F_ALLOW_MULTI),
-              0);
+    ASSERT_EQ(
+        bpf_prog_attach(balancer.get(), group.get(), BPF_CGROUP_INET4_CONNECT, BPF_F_ALLOW_MULTI),
+        0);
     start();
     expect_backend_captured();
     bpf_prog_detach2(balancer.get(), group.get(), BPF_CGROUP_INET4_CONNECT);
@@ -141,4 +157,4 @@ TEST_F(Coexistence, a_healthy_machine_passes_every_check) {
     EXPECT_NE(opened.error().context.find("/proc/orlop"), std::string::npos);
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

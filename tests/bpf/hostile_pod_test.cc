@@ -1,16 +1,16 @@
 // Pods without privilege, moments of weakness, and many threads at once.
-#include <fcntl.h>
+#include "bpf/abi.h"
+#include "tests/bpf/pod_world.h"
+
 #include <fmt/core.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <atomic>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <thread>
-
-#include "bpf/abi.h"
-#include "tests/bpf/pod_world.h"
 
 namespace orlop::datapath::test {
 
@@ -35,7 +35,10 @@ protected:
                 return 254;
             }
             int socket = ::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM, 0);
-            if (!device.empty() && ::setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
+            if (!device.empty() && ::setsockopt(socket,
+                                                SOL_SOCKET,
+                                                SO_BINDTODEVICE,
+                                                device.c_str(),
                                                 static_cast<socklen_t>(device.size())) != 0) {
                 return 253;
             }
@@ -82,11 +85,11 @@ TEST_F(HostilePod, no_plaintext_gets_in_or_out_while_a_strict_pod_changes_hands)
     for (int round = 0; round < 5; ++round) {
         int seen = probes;
         EXPECT_TRUE(eventually([&] { return probes > seen + 20; }));
-        listeners_.reset();  // dies
+        listeners_.reset(); // dies
         datapath_.reset();
         seen = probes;
         EXPECT_TRUE(eventually([&] { return probes > seen + 20; }));
-        start();  // re-adopted: programs replaced, listeners entered again
+        start(); // re-adopted: programs replaced, listeners entered again
     }
     stop = true;
     in4.join();
@@ -152,4 +155,4 @@ TEST_F(HostilePod, threads_make_sockets_in_the_right_namespace_and_come_home) {
     EXPECT_EQ(wrong, 0);
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

@@ -1,7 +1,7 @@
 // What the per-pod sk_lookup program does with connections that arrive, and how orlopd delivers.
-#include <fmt/core.h>
-
 #include "tests/bpf/pod_world.h"
+
+#include <fmt/core.h>
 
 namespace orlop::datapath::test {
 
@@ -93,7 +93,8 @@ TEST_F(Inbound, delivery_without_the_callers_address_needs_no_mark) {
 
 TEST_F(Inbound, delivery_refuses_mixed_families) {
     ASSERT_NO_FATAL_FAILURE(start());
-    auto made = open_upstream_socket(*pod_->network, {.destination = ip(a4), .deliver_from = ip(b6)});
+    auto made =
+        open_upstream_socket(*pod_->network, {.destination = ip(a4), .deliver_from = ip(b6)});
     ASSERT_FALSE(made.has_value());
     EXPECT_EQ(made.error().kind, ErrorKind::invalid_input);
 }
@@ -174,4 +175,4 @@ TEST_F(Inbound, two_pods_keep_their_listeners_apart) {
     EXPECT_EQ(peer_address(delivered.get()).ip, ip(a4));
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

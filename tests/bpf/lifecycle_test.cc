@@ -1,16 +1,16 @@
 // Enrolling, leaving, dying and coming back.
+#include "bpf/abi.h"
+#include "tests/bpf/pod_world.h"
+
 #include <bpf/bpf.h>
 #include <fmt/core.h>
-#include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include <algorithm>
 #include <fstream>
 #include <set>
-
-#include "bpf/abi.h"
-#include "tests/bpf/pod_world.h"
+#include <signal.h>
+#include <time.h>
 
 namespace orlop::datapath::test {
 
@@ -226,7 +226,7 @@ TEST_F(Lifecycle, a_deleted_pod_frees_its_namespace) {
     pod_.reset();
     run("ip netns del " + name_ + "a");
     ASSERT_TRUE(datapath_->forget("test/a"));
-    EXPECT_TRUE(eventually([&] {  // b's end of the veth pair goes with the namespace
+    EXPECT_TRUE(eventually([&] { // b's end of the veth pair goes with the namespace
         return run("ip -n " + name_ + "b link show eth0").find("does not exist") !=
                std::string::npos;
     }));
@@ -245,10 +245,13 @@ TEST_F(Lifecycle, hostile_or_wrong_specs_are_refused_by_name) {
     PodSpec good = spec("a");
     for (const Case& c : {
              Case{"own", [](PodSpec& s) { s.netns_path = "/proc/self/ns/net"; }, "hostNetwork"},
-             Case{"other kind", [](PodSpec& s) { s.netns_path = "/proc/self/ns/mnt"; },
+             Case{"other kind",
+                  [](PodSpec& s) { s.netns_path = "/proc/self/ns/mnt"; },
                   "no network namespace"},
              Case{"file", [](PodSpec& s) { s.netns_path = "/etc/passwd"; }, "no network namespace"},
-             Case{"absent", [](PodSpec& s) { s.netns_path = "/run/netns/none"; }, "has the pod gone"},
+             Case{"absent",
+                  [](PodSpec& s) { s.netns_path = "/run/netns/none"; },
+                  "has the pod gone"},
              Case{"newline", [](PodSpec& s) { s.netns_path = "/run/netns/a\npod"; }, "control"},
              Case{"uid", [](PodSpec& s) { s.uid = "a\tb"; }, "uid"},
              Case{"ports",
@@ -349,8 +352,9 @@ TEST_F(Lifecycle, uninstall_leaves_no_trace) {
     // Other processes may load programs at the same time: none of what appeared with us is left.
     EXPECT_TRUE(eventually([&] {
         std::set<std::string> after = kernel_ids();
-        return std::ranges::none_of(
-            during, [&](const std::string& id) { return !before.contains(id) && after.contains(id); });
+        return std::ranges::none_of(during, [&](const std::string& id) {
+            return !before.contains(id) && after.contains(id);
+        });
     }));
     auto again = Datapath::uninstall(options());
     ASSERT_TRUE(again.has_value());
@@ -395,8 +399,11 @@ TEST_F(Lifecycle, the_time_to_enrol_is_printed) {
         ASSERT_TRUE(datapath_->begin_leave("test/b"));
         ASSERT_TRUE(datapath_->finish_leave("test/b"));
         std::printf("CPU: prepare %.2f ms, listeners %.2f ms, activate %.2f ms, leave %.2f ms\n",
-                    prepared - begin, listening - prepared, active - listening, now() - active);
+                    prepared - begin,
+                    listening - prepared,
+                    active - listening,
+                    now() - active);
     }
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

@@ -1,9 +1,10 @@
 // What the connect hooks and the loop do with a pod's outgoing connections.
-#include <fcntl.h>
-#include <fmt/core.h>
-
 #include "bpf/abi.h"
 #include "tests/bpf/pod_world.h"
+
+#include <fmt/core.h>
+
+#include <fcntl.h>
 
 namespace orlop::datapath::test {
 
@@ -71,9 +72,9 @@ TEST_F(Outbound, fast_open_is_captured) {
     UniqueFd app = tcp("a", AF_INET);
     sockaddr_storage storage{};
     unsigned length = at("10.99.0.2:8080").to_sockaddr(storage);
-    ASSERT_EQ(::sendto(app.get(), "hi", 2, MSG_FASTOPEN, reinterpret_cast<sockaddr*>(&storage),
-                       length),
-              2)
+    ASSERT_EQ(
+        ::sendto(app.get(), "hi", 2, MSG_FASTOPEN, reinterpret_cast<sockaddr*>(&storage), length),
+        2)
         << std::strerror(errno);
     UniqueFd taken = accept_from(listeners_->outbound.get());
     ASSERT_TRUE(taken.valid());
@@ -138,8 +139,8 @@ TEST_F(Outbound, a_pool_of_sockets_is_made_in_one_visit) {
 
 TEST_F(Outbound, loopback_and_own_addresses_stay_inside_the_pod) {
     ASSERT_NO_FATAL_FAILURE(start());
-    for (const char* to : {"127.0.0.1:7000", "127.0.0.9:7000", "[::1]:7000", "10.99.0.1:7000",
-                           "[fd99::1]:7000"}) {
+    for (const char* to :
+         {"127.0.0.1:7000", "127.0.0.9:7000", "[::1]:7000", "10.99.0.1:7000", "[fd99::1]:7000"}) {
         SCOPED_TRACE(to);
         UniqueFd server = listen("a", at(to));
         UniqueFd app = connect("a", at(to));
@@ -155,9 +156,8 @@ TEST_F(Outbound, excluded_ports_and_ranges_go_direct) {
     policy.exclusions.outbound_ports = {{5432, 5433}};
     policy.exclusions.outbound_ranges = {Cidr::parse("fd99::/64").value()};
     ASSERT_NO_FATAL_FAILURE(start_with(policy));
-    ASSERT_TRUE(datapath_->set_mesh_exclusions({.outbound_ports = {{6379, 6379}},
-                                                .outbound_ranges = {},
-                                                .inbound_ports = {}}));
+    ASSERT_TRUE(datapath_->set_mesh_exclusions(
+        {.outbound_ports = {{6379, 6379}}, .outbound_ranges = {}, .inbound_ports = {}}));
     for (const char* to : {"10.99.0.2:5432", "10.99.0.2:5433", "10.99.0.2:6379", "[fd99::2]:80"}) {
         SCOPED_TRACE(to);
         UniqueFd server = listen("b", at(to));
@@ -216,4 +216,4 @@ TEST_F(Outbound, a_wildcard_listener_of_the_app_never_takes_a_looped_connection)
     EXPECT_TRUE(nothing_to_accept(trap.get()));
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

@@ -3,26 +3,30 @@
 // Everything has the process id in its name and is removed by the destructor.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <functional>
-#include <map>
-#include <memory>
-#include <string>
-
 #include "daemon/base/ip.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/datapath/datapath.h"
 
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <poll.h>
+#include <string>
+#include <unistd.h>
+
 namespace orlop::datapath::test {
 
-inline IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
-inline SocketAddress at(std::string_view text) { return SocketAddress::parse(text).value(); }
+inline IpAddress ip(std::string_view text) {
+    return IpAddress::parse(text).value();
+}
+inline SocketAddress at(std::string_view text) {
+    return SocketAddress::parse(text).value();
+}
 
 class PodWorld : public ::testing::Test {
 protected:
@@ -36,9 +40,9 @@ protected:
 
     Options options() const;
     std::string netns_path(const std::string& pod) const;
-    PodSpec spec(const std::string& pod) const;  // uid "test/<pod>"
-    std::string run(const std::string& command) const;  // output of a shell command
-    std::string netns_state(const std::string& pod) const;  // rules, routes, sysctl
+    PodSpec spec(const std::string& pod) const;            // uid "test/<pod>"
+    std::string run(const std::string& command) const;     // output of a shell command
+    std::string netns_state(const std::string& pod) const; // rules, routes, sysctl
     void in(const std::string& pod, const std::function<void()>& body) const;
 
     // Opens the datapath, enrols pod a, keeps its listeners.
@@ -60,14 +64,14 @@ protected:
     std::optional<Listeners> listeners_;
 };
 
-int connect_socket(int socket, const SocketAddress& to);  // 0 or errno; AF of the socket decides
-UniqueFd accept_from(int listener);  // waits up to 5 s; invalid when nothing came
+int connect_socket(int socket, const SocketAddress& to); // 0 or errno; AF of the socket decides
+UniqueFd accept_from(int listener); // waits up to 5 s; invalid when nothing came
 bool nothing_to_accept(int listener);
 SocketAddress local_address(int socket);
 SocketAddress peer_address(int socket);
-bool exchange_bytes(int from, int to);  // a few bytes in each direction
+bool exchange_bytes(int from, int to); // a few bytes in each direction
 
 // Bounded waiting for something the kernel does on its own time.
 bool eventually(const std::function<bool()>& holds);
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

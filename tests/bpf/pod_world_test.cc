@@ -1,12 +1,12 @@
 #include "tests/bpf/pod_world.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <array>
 #include <cstdio>
+#include <fcntl.h>
 #include <filesystem>
 
 namespace orlop::datapath::test {
@@ -38,7 +38,7 @@ std::string cgroup_mount() {
     return found;
 }
 
-}  // namespace
+} // namespace
 
 void PodWorld::SetUp() {
     if (::geteuid() != 0) {
@@ -63,11 +63,15 @@ void PodWorld::SetUp() {
         "for n in {0} {1}; do ip -n $n link set lo up; ip -n $n link set eth0 up; done; "
         "ip -n {0} route add default via {3}; ip -n {1} route add default via {2}; "
         "ip -n {0} -6 route add default via {5}; ip -n {1} -6 route add default via {4}; echo done",
-        a, b, a4, b4, a6, b6);
+        a,
+        b,
+        a4,
+        b4,
+        a6,
+        b6);
     ASSERT_EQ(run(script), "done\n") << "namespaces could not be made";
-    ASSERT_TRUE(eventually([&] {  // the carrier comes up on the kernel's own time
-        return run("ip -n " + a + " link show eth0 | grep -c 'state UP'")
-            .ends_with("1\n");
+    ASSERT_TRUE(eventually([&] { // the carrier comes up on the kernel's own time
+        return run("ip -n " + a + " link show eth0 | grep -c 'state UP'").ends_with("1\n");
     }));
 }
 
@@ -123,7 +127,8 @@ std::string PodWorld::run(const std::string& command) const {
 std::string PodWorld::netns_state(const std::string& pod) const {
     // Link-local and multicast routes come up on the kernel's own time.
     return run(fmt::format("ip -n {0} rule; ip -n {0} -6 rule; ip -n {0} route show table all | "
-                           "grep -v -e fe80 -e multicast | sort; ip -n {0} -6 route show table all | grep -v -e fe80 -e multicast "
+                           "grep -v -e fe80 -e multicast | sort; ip -n {0} -6 route show table all "
+                           "| grep -v -e fe80 -e multicast "
                            "| sort; ip netns exec {0} cat /proc/sys/net/ipv4/tcp_fwmark_accept",
                            name_ + pod));
 }
@@ -135,7 +140,9 @@ void PodWorld::in(const std::string& pod, const std::function<void()>& body) con
     body();
 }
 
-void PodWorld::start() { start_with(PodPolicy{}); }
+void PodWorld::start() {
+    start_with(PodPolicy{});
+}
 
 void PodWorld::start_with(const PodPolicy& policy) {
     auto opened = Datapath::open(options());
@@ -255,4 +262,4 @@ bool eventually(const std::function<bool()>& holds) {
     return false;
 }
 
-}  // namespace orlop::datapath::test
+} // namespace orlop::datapath::test

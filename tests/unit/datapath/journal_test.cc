@@ -5,19 +5,30 @@
 namespace orlop::datapath {
 
 TEST(Journal, reads_back_what_it_wrote) {
-    std::vector<JournalPod> pods{
-        {.uid = "default/web-1", .netns_path = "/run/netns/a b", .slot = 1, .netns_cookie = 7,
-         .state = PodState::enrolled, .fwmark_accept_before = 0},
-        {.uid = "x", .netns_path = "/proc/12/ns/net", .slot = 4096, .netns_cookie = ~0ull,
-         .state = PodState::draining, .fwmark_accept_before = std::nullopt}};
+    std::vector<JournalPod> pods{{.uid = "default/web-1",
+                                  .netns_path = "/run/netns/a b",
+                                  .slot = 1,
+                                  .netns_cookie = 7,
+                                  .state = PodState::enrolled,
+                                  .fwmark_accept_before = 0},
+                                 {.uid = "x",
+                                  .netns_path = "/proc/12/ns/net",
+                                  .slot = 4096,
+                                  .netns_cookie = ~0ull,
+                                  .state = PodState::draining,
+                                  .fwmark_accept_before = std::nullopt}};
     auto read = parse_journal(format_journal("boot-1", pods), "boot-1");
     ASSERT_TRUE(read.has_value()) << read.error().context;
     EXPECT_EQ(*read, pods);
 }
 
 TEST(Journal, of_another_boot_is_empty) {
-    std::vector<JournalPod> pods{{.uid = "x", .netns_path = "/a", .slot = 1, .netns_cookie = 7,
-                                  .state = PodState::enrolled, .fwmark_accept_before = 0}};
+    std::vector<JournalPod> pods{{.uid = "x",
+                                  .netns_path = "/a",
+                                  .slot = 1,
+                                  .netns_cookie = 7,
+                                  .state = PodState::enrolled,
+                                  .fwmark_accept_before = 0}};
     auto read = parse_journal(format_journal("boot-1", pods), "boot-2");
     ASSERT_TRUE(read.has_value());
     EXPECT_TRUE(read->empty());
@@ -27,15 +38,20 @@ TEST(Journal, refuses_what_breaks_its_grammar) {
     const std::string head = "orlop-datapath\t1\tb\n";
     const std::string line = "pod\t1\tenrolled\t7\t0\tx\t/a\n";
     ASSERT_TRUE(parse_journal(head + line, "b").has_value());
-    for (const std::string& bad : {
-             std::string("garbage"), std::string("orlop-datapath\t2\tb\n"),
-             head + "pod\t0\tenrolled\t7\t0\tx\t/a\n", head + "pod\t4097\tenrolled\t7\t0\tx\t/a\n",
-             head + "pod\t1\tasleep\t7\t0\tx\t/a\n", head + "pod\t1\tenrolled\t-7\t0\tx\t/a\n",
-             head + "pod\t1\tenrolled\t7\t2\tx\t/a\n", head + "pod\t1\tenrolled\t7\t0\t\t/a\n",
-             head + "pod\t1\tenrolled\t7\t0\tx\ta\n", head + "pod\t1\tenrolled\t7\t0\tx\n",
-             head + line + line, head + "pod\t1\tenrolled\t7\t0\tx\t/a"}) {
+    for (const std::string& bad : {std::string("garbage"),
+                                   std::string("orlop-datapath\t2\tb\n"),
+                                   head + "pod\t0\tenrolled\t7\t0\tx\t/a\n",
+                                   head + "pod\t4097\tenrolled\t7\t0\tx\t/a\n",
+                                   head + "pod\t1\tasleep\t7\t0\tx\t/a\n",
+                                   head + "pod\t1\tenrolled\t-7\t0\tx\t/a\n",
+                                   head + "pod\t1\tenrolled\t7\t2\tx\t/a\n",
+                                   head + "pod\t1\tenrolled\t7\t0\t\t/a\n",
+                                   head + "pod\t1\tenrolled\t7\t0\tx\ta\n",
+                                   head + "pod\t1\tenrolled\t7\t0\tx\n",
+                                   head + line + line,
+                                   head + "pod\t1\tenrolled\t7\t0\tx\t/a"}) {
         EXPECT_FALSE(parse_journal(bad, "b").has_value()) << bad;
     }
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath

@@ -7,12 +7,14 @@
 namespace orlop::datapath {
 namespace {
 
-orlop_address kernel(std::string_view text) { return to_kernel(IpAddress::parse(text).value()); }
+orlop_address kernel(std::string_view text) {
+    return to_kernel(IpAddress::parse(text).value());
+}
 bool same(const orlop_address& a, const orlop_address& b) {
     return std::memcmp(&a, &b, sizeof(a)) == 0;
 }
 
-}  // namespace
+} // namespace
 
 TEST(PodEntry, masks_ranges_of_both_families_in_one_form) {
     struct Case {
@@ -71,9 +73,8 @@ TEST(PodEntry, names_the_bound_it_hits) {
     PodPolicy policy;
     policy.exclusions.outbound_ports.assign(ORLOP_POD_PORT_RANGES_MAX, {1, 1});
     EXPECT_TRUE(make_pod_entry(1, {}, policy, {}).has_value());
-    auto ports = make_pod_entry(1, {}, policy, {.outbound_ports = {{2, 2}},
-                                                .outbound_ranges = {},
-                                                .inbound_ports = {}});
+    auto ports = make_pod_entry(
+        1, {}, policy, {.outbound_ports = {{2, 2}}, .outbound_ranges = {}, .inbound_ports = {}});
     ASSERT_FALSE(ports.has_value());
     EXPECT_NE(ports.error().context.find("ORLOP_POD_PORT_RANGES_MAX"), std::string::npos);
     policy.exclusions = {};
@@ -86,4 +87,4 @@ TEST(PodEntry, names_the_bound_it_hits) {
     EXPECT_EQ(make_pod_entry(1, {}, policy, {}).error().kind, ErrorKind::invalid_input);
 }
 
-}  // namespace orlop::datapath
+} // namespace orlop::datapath
