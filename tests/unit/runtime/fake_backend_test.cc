@@ -211,7 +211,7 @@ TEST(FakeBackend, repeats_a_run_from_its_seed) {
     EXPECT_NE(history_of(1), history_of(2));
 }
 
-// --- single facts ---------------------------------------------------------------------------------
+// --- single facts --------------------------------------------------------------------------------
 
 struct Pair {
     std::unique_ptr<ScriptedPeer> client;

@@ -153,7 +153,7 @@ TEST(Loop, a_busy_coroutine_starves_neither_timers_nor_messages_nor_the_ring) {
     scope.spawn(nothing, loop.get(), &ring);
     std::thread poster([&] { ASSERT_TRUE(loop->post([&] { message = true; })); });
     while (scope.live() != 0) {
-        loop->turn(Backend::Wait::until_event);
+        loop->turn(loop->idle() ? Backend::Wait::until_event : Backend::Wait::no);
     }
     poster.join();
     EXPECT_TRUE(timer && message && ring);
@@ -195,7 +195,7 @@ TEST(LoopDeathTest, a_frame_may_not_die_under_its_operation) {
         "destroyed under an operation in flight");
 }
 
-// --- Core -----------------------------------------------------------------------------------------
+// --- Core ----------------------------------------------------------------------------------------
 
 struct Tally final : Core::Guest {
     explicit Tally(std::atomic<int>* alive) : alive_(alive) { ++*alive_; }
@@ -281,7 +281,8 @@ TEST(Core, says_why_a_ring_cannot_be_made) {
     UringOptions impossible = small();
     impossible.completions = 1;
     impossible.entries = 0;
-    auto core = Core::start({"broken", -1, impossible}, [](Loop&) { return nullptr; }, nullptr);
+    auto nobody = [](Loop&) { return nullptr; };
+    auto core = Core::start({"broken", -1, impossible}, nobody, nullptr);
     ASSERT_FALSE(core);
     EXPECT_NE(core.error().context.find("io_uring"), std::string::npos) << core.error().context;
 }
