@@ -145,14 +145,17 @@ Result<void> make_node_network(const NodePlan& node) {
     if (steps.good()) {
         steps.add(write_settings(node.netns, node_settings(node.families)));
     }
+    // A bridge without an address of its own takes its ports' lowest one, and changes it as pods come
+    // and go: every other pod would send to the old one until its neighbour entry expires.
     // The route to the service range exists so that the node's own calls get as far as NAT.
     steps.batch(node.netns, "-4",
                 fmt::format("link set lo up\n"
-                            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n"
+                            "link add br0 address 02:0a:f4:00:00:{:02x} type bridge stp_state 0 "
+                            "forward_delay 0 mcast_snooping 0\n"
                             "addr add {}/24 dev br0\n"
                             "link set br0 up\n"
                             "route add {} dev br0\n",
-                            gateway4(node.number), service_range4));
+                            node.number, gateway4(node.number), service_range4));
     if (node.families == Families::dual) {
         steps.batch(node.netns, "-6",
                     fmt::format("addr add {}/64 dev br0 nodad\nroute add {} dev br0\n",

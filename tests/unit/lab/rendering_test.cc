@@ -132,8 +132,9 @@ TEST(Wire, messages_and_status_survive_the_socket) {
     const UniqueFd here(fds[0]);
     const UniqueFd there(fds[1]);
     Status status;
-    status.nodes.push_back({.name = "n1", .orlopd_pid = 7, .mesh_state = "running"});
-    status.pods.push_back({.ns = "default", .name = "p", .ready = true, .restarts = 3});
+    status.nodes.emplace_back().orlopd_pid = 7;
+    status.pods.emplace_back().ready = true;
+    status.pods.back().restarts = 3;
     status.jobs.push_back({"default", "j", "Complete", 0});
     Message message;
     append_status(status, message);
