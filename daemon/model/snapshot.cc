@@ -11,12 +11,15 @@ namespace {
 constexpr std::size_t host_bytes_max = 255;
 constexpr std::size_t namespace_bytes_max = 63;
 
-const Scope* scope_of(const Snapshot::Tables& tables, std::string_view client_ns) {
-    auto found = tables.scopes.find(client_ns);
-    if (found == tables.scopes.end()) {
-        found = tables.scopes.find(std::string_view());
-    }
+const Scope* scope_named(const Snapshot::Tables& tables, std::string_view name) {
+    auto found = tables.scopes.find(name);
     return found == tables.scopes.end() ? nullptr : &found->second;
+}
+
+// A namespace's own scope holds only what differs: it is asked first, then the shared one.
+std::array<const Scope*, 2> scopes_of(const Snapshot::Tables& tables, std::string_view client_ns) {
+    return {client_ns.empty() ? nullptr : scope_named(tables, client_ns),
+            scope_named(tables, std::string_view())};
 }
 
 // Authority without its port; an IPv6 literal keeps its brackets.
@@ -34,6 +37,39 @@ pick_port(const std::vector<std::pair<std::uint16_t, VirtualHostPtr>>& candidate
     for (const auto& [candidate_port, host] : candidates) {
         if (candidate_port == port || candidate_port == 0) {
             return host.get();
+        }
+    }
+    return nullptr;
+}
+
+using Scopes = std::array<const Scope*, 2>;
+
+const VirtualHost* find_exact(const Scopes& scopes, std::string_view host, std::uint16_t port) {
+    for (const Scope* scope : scopes) {
+        if (scope == nullptr) {
+            continue;
+        }
+        if (auto found = scope->by_host.find(host); found != scope->by_host.end()) {
+            if (const VirtualHost* exact = pick_port(found->second, port)) {
+                return exact;
+            }
+        }
+    }
+    return nullptr;
+}
+
+// A scope with wildcards of its own lists all that its callers see, so that the longest wins.
+const VirtualHost* find_wildcard(const Scopes& scopes, std::string_view host, std::uint16_t port) {
+    for (const Scope* scope : scopes) {
+        if (scope == nullptr) {
+            continue;
+        }
+        for (const auto& [suffix, candidates] : scope->wildcards) {
+            if (host.size() > suffix.size() && host.ends_with(suffix)) {
+                if (const VirtualHost* wildcard = pick_port(candidates, port)) {
+                    return wildcard;
+                }
+            }
         }
     }
     return nullptr;
@@ -64,7 +100,10 @@ WorkloadPtr Snapshot::share_workload(std::string_view uid) const {
 OutboundTarget Snapshot::resolve_outbound(std::string_view client_ns,
                                           const SocketAddress& original) const {
     OutboundTarget target;
-    if (const Scope* scope = scope_of(*tables_, client_ns)) {
+    for (const Scope* scope : scopes_of(*tables_, client_ns)) {
+        if (scope == nullptr) {
+            continue;
+        }
         auto found = scope->by_address.find(original);
         if (found != scope->by_address.end()) {
             const PortTarget& entry = found->second;
@@ -90,9 +129,9 @@ OutboundTarget Snapshot::resolve_outbound(std::string_view client_ns,
 const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
                                                std::string_view authority,
                                                std::uint16_t port) const {
-    const Scope* scope = scope_of(*tables_, client_ns);
+    auto scopes = scopes_of(*tables_, client_ns);
     std::string_view host = host_part(authority);
-    if (scope == nullptr || host.empty() || host.size() > host_bytes_max) {
+    if (host.empty() || host.size() > host_bytes_max) {
         return nullptr;
     }
     std::array<char, host_bytes_max + 1 + namespace_bytes_max> buffer;
@@ -109,25 +148,14 @@ const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
         *end++ = '.';
         end = std::copy(client_ns.begin(), client_ns.end(), end);
         std::string_view qualified(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
-        if (auto found = scope->by_host.find(qualified); found != scope->by_host.end()) {
-            if (const VirtualHost* own = pick_port(found->second, port)) {
-                return own;
-            }
+        if (const VirtualHost* own = find_exact(scopes, qualified, port)) {
+            return own;
         }
     }
-    if (auto found = scope->by_host.find(lower); found != scope->by_host.end()) {
-        if (const VirtualHost* exact = pick_port(found->second, port)) {
-            return exact;
-        }
+    if (const VirtualHost* exact = find_exact(scopes, lower, port)) {
+        return exact;
     }
-    for (const auto& [suffix, candidates] : scope->wildcards) {
-        if (lower.size() > suffix.size() && lower.ends_with(suffix)) {
-            if (const VirtualHost* wildcard = pick_port(candidates, port)) {
-                return wildcard;
-            }
-        }
-    }
-    return nullptr;
+    return find_wildcard(scopes, lower, port);
 }
 
 bool Snapshot::is_node_address(const IpAddress& address) const {

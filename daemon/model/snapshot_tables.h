@@ -1,8 +1,8 @@
 // The look-up tables behind a Snapshot; filled by control/compile, read by snapshot.cc only.
 //
 // Visibility (exportTo, and DestinationRules private to a namespace) is compiled into scopes: a
-// client namespace that sees something others do not has a Scope of its own; all others share the
-// scope named "".
+// client namespace that sees something others do not has a Scope of its own, which holds only what
+// differs; what is not found there is looked up in the shared scope named "".
 #pragma once
 
 #include <string>
@@ -45,7 +45,7 @@ struct Snapshot::Tables {
     StringMap<WorkloadPtr> workload_by_uid;
     std::unordered_map<IpAddress, ServicePtr> service_by_address;
     std::vector<IpAddress> node_addresses;
-    StringMap<Scope> scopes;  // "" is the scope of every namespace without its own
+    StringMap<Scope> scopes;  // "" is the shared scope
     std::vector<WorkloadPtr> workloads;
     std::vector<ServicePtr> services;
     std::vector<DestinationPtr> destinations;

@@ -1,0 +1,194 @@
+#include "daemon/control/analyze.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include <fmt/core.h>
+
+#include "daemon/control/compile.h"
+#include "daemon/control/compile/routes.h"
+#include "daemon/control/compile/services.h"
+
+namespace orlop::control {
+namespace {
+
+std::int64_t to_ms(Duration duration) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
+
+void check_times(const HttpRouteSpec& route, const std::string& path, FindingSink& findings) {
+    if (!route.timeout || !route.retries || !route.retries->per_try_timeout) {
+        return;
+    }
+    Duration timeout = *route.timeout;
+    Duration per_try = *route.retries->per_try_timeout;
+    if (per_try >= timeout) {
+        findings.warn("ORL005", route.retries->source, path + ".retries.perTryTimeout",
+                      fmt::format("{} ms is not below the timeout of {} ms and is ignored",
+                                  to_ms(per_try), to_ms(timeout)),
+                      "lower perTryTimeout or raise timeout");
+        return;
+    }
+    std::int64_t tries = 1 + static_cast<std::int64_t>(route.retries->attempts);
+    std::int64_t fit = (timeout.count() + per_try.count() - 1) / per_try.count();
+    if (tries > fit) {
+        findings.warn("ORL006", route.retries->source, path + ".retries",
+                      fmt::format("{} tries of {} ms do not fit into the timeout of {} ms", tries,
+                                  to_ms(per_try), to_ms(timeout)),
+                      fmt::format("at most {} tries can start when each one times out", fit));
+    }
+}
+
+void check_reach(const VirtualServiceSpec& spec, FindingSink& findings) {
+    std::set<std::string> seen;
+    const HttpRouteSpec* everything = nullptr;
+    for (std::size_t i = 0; i < spec.http.size(); ++i) {
+        const HttpRouteSpec& route = spec.http[i];
+        std::string path = fmt::format("spec.http[{}]", i);
+        std::string key = match_key(route);
+        if (everything != nullptr) {
+            findings.warn("IST0130", route.source, path,
+                          fmt::format("never reached: the route of line {} matches everything",
+                                      everything->source->line),
+                          "move it before that route");
+        } else if (!seen.insert(key).second) {
+            findings.warn("IST0131", route.source, path,
+                          "never reached: an earlier route has the same match", "remove it");
+        }
+        bool gateways = std::ranges::any_of(
+            route.matches, [](const MatchSpec& match) { return !match.gateways.empty(); });
+        if (key.empty() && !gateways) {
+            everything = everything == nullptr ? &route : everything;
+        }
+    }
+}
+
+void check_gateways(const ObjectStore& store, const Object& object,
+                    const VirtualServiceSpec& spec, FindingSink& findings) {
+    for (const std::string& gateway : spec.gateways) {
+        if (gateway == "mesh") {
+            continue;
+        }
+        std::size_t slash = gateway.find('/');
+        std::string ns = slash == std::string::npos ? object.key.ns : gateway.substr(0, slash);
+        std::string name = slash == std::string::npos ? gateway : gateway.substr(slash + 1);
+        if (store.find({"Gateway", ns == "." ? object.key.ns : ns, name}) == nullptr) {
+            findings.warn("IST0101", object.ref, "spec.gateways",
+                          fmt::format("gateway {} not found", gateway),
+                          "create the Gateway, or name mesh");
+        }
+    }
+}
+
+void check_virtual_services(const ObjectStore& store, FindingSink& findings) {
+    for (const ObjectPtr& object : store.in_creation_order("VirtualService")) {
+        const auto& spec = std::get<VirtualServiceSpec>(object->spec);
+        for (std::size_t i = 0; i < spec.http.size(); ++i) {
+            check_times(spec.http[i], fmt::format("spec.http[{}]", i), findings);
+        }
+        check_reach(spec, findings);
+        check_gateways(store, *object, spec, findings);
+    }
+}
+
+bool has_labels(const model::Labels& labels, const model::Labels& wanted) {
+    return std::ranges::all_of(wanted, [&](const auto& entry) {
+        auto found = labels.find(entry.first);
+        return found != labels.end() && found->second == entry.second;
+    });
+}
+
+bool any_pod(const model::Snapshot& snapshot, const std::string& ns, const model::Labels& labels) {
+    return std::ranges::any_of(snapshot.workloads(), [&](const model::WorkloadPtr& workload) {
+        return workload->ns == ns && has_labels(workload->labels, labels);
+    });
+}
+
+void check_limits(const Object& object, const DestinationRuleSpec& spec, FindingSink& findings) {
+    if (!spec.policy || !spec.policy->outlier) {
+        return;
+    }
+    const model::OutlierDetection& outlier = *spec.policy->outlier;
+    if (outlier.consecutive_5xx == 0 && outlier.consecutive_gateway == 0 &&
+        !outlier.split_local_origin) {
+        findings.warn("ORL008", object.ref, "spec.trafficPolicy.outlierDetection",
+                      "no detector is on: nothing is ever ejected",
+                      "set consecutive5xxErrors or consecutiveGatewayErrors");
+    } else if (outlier.consecutive_gateway >= outlier.consecutive_5xx &&
+               outlier.consecutive_5xx > 0 && outlier.consecutive_gateway > 0) {
+        findings.warn("ORL008", object.ref, "spec.trafficPolicy.outlierDetection",
+                      "consecutiveGatewayErrors has no effect: consecutive5xxErrors is not larger");
+    }
+}
+
+void check_destination_rules(const ObjectStore& store, const model::Snapshot& snapshot,
+                             FindingSink& findings) {
+    std::map<std::string, std::string> namespaces;  // host -> namespace of its service
+    for (const model::ServicePtr& service : snapshot.services()) {
+        namespaces[service->host] = service->ns;
+    }
+    for (const ObjectPtr& object : store.in_creation_order("DestinationRule")) {
+        const auto& spec = std::get<DestinationRuleSpec>(object->spec);
+        check_limits(*object, spec, findings);
+        std::string host = full_host(spec.host, object->key.ns, snapshot.mesh());
+        auto service = namespaces.find(host);
+        if (service == namespaces.end()) {
+            if (!host.starts_with('*')) {
+                findings.warn("IST0101", object->ref, "spec.host",
+                              fmt::format("host {} not found", host),
+                              "create the Service, or correct the name");
+            }
+            continue;
+        }
+        for (const SubsetSpec& subset : spec.subsets) {
+            if (!any_pod(snapshot, service->second, subset.labels)) {
+                auto where = std::make_shared<model::ObjectRef>(*object->ref);
+                where->line = subset.line;
+                findings.warn("IST0119", where, "spec.subsets",
+                              fmt::format("no pod has the labels of subset {}", subset.name),
+                              "requests to it are answered 503 until there is one");
+            }
+        }
+    }
+}
+
+void check_selectors(const ObjectStore& store, const model::Snapshot& snapshot,
+                     FindingSink& findings) {
+    if (snapshot.workloads().empty()) {
+        return;  // files alone: pods are not part of them
+    }
+    for (const ObjectPtr& object : store.in_creation_order("PeerAuthentication")) {
+        const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
+        if (spec.has_selector && !any_pod(snapshot, object->key.ns, spec.selector)) {
+            findings.warn("IST0119", object->ref, "spec.selector", "selects no pod",
+                          "compare the labels with those of the pods");
+        }
+    }
+}
+
+}  // namespace
+
+Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
+    CompileResult compiled = compile(store, {.node = options.node, .generation = 1});
+    FindingSink sink;
+    check_virtual_services(store, sink);
+    check_destination_rules(store, *compiled.snapshot, sink);
+    check_selectors(store, *compiled.snapshot, sink);
+    Findings out = store.findings();
+    for (Findings more : {std::move(compiled.findings), sink.take()}) {
+        out.insert(out.end(), std::make_move_iterator(more.begin()),
+                   std::make_move_iterator(more.end()));
+    }
+    std::set<std::string> seen;
+    std::erase_if(out, [&](const Finding& finding) {
+        return !seen.insert(finding.to_string()).second;
+    });
+    std::ranges::sort(out, [](const Finding& a, const Finding& b) {
+        return std::forward_as_tuple(b.severity, a.file, a.line, a.code, a.path, a.message) <
+               std::forward_as_tuple(a.severity, b.file, b.line, b.code, b.path, b.message);
+    });
+    return out;
+}
+
+}  // namespace orlop::control

@@ -1,0 +1,158 @@
+#include "daemon/control/compile.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "daemon/control/compile/assemble.h"
+
+namespace orlop::control {
+namespace {
+
+// A VirtualService that names an undefined subset stays in its last version that did not.
+std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
+                                             const model::MeshConfig& mesh,
+                                             const Services& services, RuleBook& rules,
+                                             CompileMemory& memory, FindingSink& findings) {
+    std::vector<ObjectPtr> out;
+    std::map<ObjectKey, ObjectPtr> good;
+    for (const ObjectPtr& object : store.in_creation_order("VirtualService")) {
+        const DestinationName* unknown = unknown_subset(*object, mesh, services, rules);
+        auto last = memory.virtual_services.find(object->key);
+        bool held = unknown != nullptr && last != memory.virtual_services.end();
+        if (held) {
+            auto where = std::make_shared<model::ObjectRef>(*object->ref);
+            where->line = unknown->line;
+            bool same = last->second == object;
+            findings.warn("IST0101", where, unknown->path + ".subset",
+                          fmt::format("host {} has no subset {}; the {} stays in force",
+                                      unknown->host, unknown->subset,
+                                      same ? "last definition of the subset"
+                                           : "last good version of this object"),
+                          "define the subset in a DestinationRule");
+        }
+        const ObjectPtr& in_force = held ? last->second : object;
+        if (held || unknown == nullptr) {
+            good[object->key] = in_force;
+        }
+        out.push_back(in_force);
+    }
+    memory.virtual_services = std::move(good);
+    return out;
+}
+
+// The hosts that callers of special namespaces see differently, by namespace.
+std::map<std::string, std::set<std::string>> special_hosts(const Services& services,
+                                                           const RuleBook& rules,
+                                                           const RouteBook& routes) {
+    std::map<std::string, std::set<std::string>> out = rules.special();
+    for (const auto& [ns, hosts] : routes.special()) {
+        out[ns].insert(hosts.begin(), hosts.end());
+    }
+    for (const ServiceRecord& record : services.all) {
+        for (const std::string& target : record.export_to) {
+            out[target == "." ? record.service->ns : target].insert(record.service->host);
+        }
+    }
+    return out;
+}
+
+bool concerns(const std::set<std::string>& hosts, const std::string& host) {
+    return hosts.contains(host) || std::ranges::any_of(hosts, [&](const std::string& pattern) {
+               return pattern.starts_with('*') && pattern_covers(pattern, host);
+           });
+}
+
+// A route elsewhere may lead to a host whose rules differ: such hosts differ as well.
+bool leads_to(const HostRoutesPtr& routes, const std::set<std::string>& hosts,
+              const model::MeshConfig& mesh) {
+    return routes && std::ranges::any_of(routes->routes, [&](const HostRoutes::Route& route) {
+               return std::ranges::any_of(route.spec.choices, [&](const RouteChoice& choice) {
+                   return concerns(hosts, full_host(choice.to.host, route.ns, mesh));
+               });
+           });
+}
+
+void assemble_scope(const AssembleInput& in, const std::string& client_ns,
+                    const std::set<std::string>* only, model::Snapshot::Tables& tables) {
+    Assembler assembler(in, client_ns, tables);
+    for (const ServiceRecord& record : in.services.all) {
+        const std::string& host = record.service->host;
+        if (only == nullptr || concerns(*only, host) ||
+            leads_to(in.routes.find(client_ns, host), *only, in.mesh)) {
+            assembler.add_service(record);
+        }
+    }
+    bool wildcards_differ = only != nullptr && std::ranges::any_of(*only, [](const auto& host) {
+        return host.starts_with('*');
+    });
+    for (const std::string& host : in.routes.hosts()) {
+        bool wildcard = host.starts_with('*');
+        if (only == nullptr || concerns(*only, host) || (wildcard && wildcards_differ) ||
+            leads_to(in.routes.find(client_ns, host), *only, in.mesh)) {
+            assembler.add_foreign_host(host);
+        }
+    }
+}
+
+void index_workloads(const Workloads& workloads, FindingSink& findings,
+                     model::Snapshot::Tables& tables) {
+    for (const PodWorkload& pod : workloads.all) {
+        tables.workloads.push_back(pod.workload);
+        tables.workload_by_uid.emplace(pod.workload->uid, pod.workload);
+        if (pod.workload->host_network) {
+            continue;  // its address is the node's
+        }
+        for (const IpAddress& address : pod.workload->addresses) {
+            auto [other, added] = tables.workload_by_address.emplace(address, pod.workload);
+            if (!added) {
+                findings.warn("ORL013", pod.pod->ref, "status.podIP",
+                              fmt::format("{} already belongs to pod {}/{}", address.to_string(),
+                                          other->second->ns, other->second->name),
+                              "one of the two Pod objects is out of date");
+            }
+        }
+    }
+    tables.node_addresses = workloads.node_addresses;
+}
+
+void index_services(const Services& services, model::Snapshot::Tables& tables) {
+    for (const ServiceRecord& record : services.all) {
+        tables.services.push_back(record.service);
+        for (const IpAddress& address : record.service->addresses) {
+            tables.service_by_address.emplace(address, record.service);
+        }
+    }
+}
+
+}  // namespace
+
+CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
+    FindingSink findings;
+    model::MeshConfig mesh = compile_mesh(store, findings);
+    Workloads workloads = compile_workloads(store, mesh, options.node, findings);
+    Services services = compile_services(store, mesh, workloads);
+    RuleBook rules(store, mesh, services, findings);
+    RouteBook routes(
+        hold_virtual_services(store, mesh, services, rules, memory_, findings), mesh, findings);
+    auto tables = std::make_unique<model::Snapshot::Tables>();
+    index_workloads(workloads, findings, *tables);
+    index_services(services, *tables);
+    AssembleInput input{mesh, services, rules, routes, memory_, findings};
+    assemble_scope(input, "", nullptr, *tables);
+    for (const auto& [ns, hosts] : special_hosts(services, rules, routes)) {
+        assemble_scope(input, ns, &hosts, *tables);
+    }
+    CompileResult result;
+    result.findings = findings.take();
+    result.snapshot = std::make_shared<const model::Snapshot>(options.generation, mesh,
+                                                              std::move(tables));
+    return result;
+}
+
+CompileResult compile(const ObjectStore& store, const CompileOptions& options) {
+    return Compiler().compile(store, options);
+}
+
+}  // namespace orlop::control

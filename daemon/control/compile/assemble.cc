@@ -1,0 +1,299 @@
+#include "daemon/control/compile/assemble.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+namespace orlop::control {
+namespace {
+
+// FNV-1a: the key must be the same in every process and generation.
+std::uint64_t stable_hash(std::string_view text) {
+    std::uint64_t hash = 14695981039346656037ull;
+    for (char c : text) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+    }
+    return hash;
+}
+
+bool has_labels(const model::Endpoint& endpoint, const model::Labels& wanted) {
+    if (wanted.empty()) {
+        return true;
+    }
+    if (endpoint.workload == nullptr) {
+        return false;
+    }
+    const model::Labels& labels = endpoint.workload->labels;
+    return std::ranges::all_of(wanted, [&](const auto& entry) {
+        auto found = labels.find(entry.first);
+        return found != labels.end() && found->second == entry.second;
+    });
+}
+
+std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
+    auto found = std::ranges::find_if(service.ports, [&](const model::ServicePort& candidate) {
+        return candidate.port == port && candidate.protocol != model::Protocol::udp;
+    });
+    return static_cast<std::size_t>(found - service.ports.begin());
+}
+
+}  // namespace
+
+Assembler::Assembler(const AssembleInput& in, std::string client_ns,
+                     model::Snapshot::Tables& tables)
+    : in_(in), client_ns_(std::move(client_ns)), tables_(tables),
+      scope_(tables.scopes[client_ns_]) {}
+
+const SubsetSpec* Assembler::find_subset(const ServiceRecord& record, const MergedRule* rule,
+                                         const std::string& name) {
+    std::string key = client_ns_ + "|" + record.service->host + "|" + name;
+    if (const SubsetSpec* found = rule == nullptr ? nullptr : rule->find(name)) {
+        in_.memory.subsets[key] = std::make_shared<const SubsetSpec>(*found);
+        return found;
+    }
+    auto remembered = in_.memory.subsets.find(key);
+    return remembered == in_.memory.subsets.end() ? nullptr : remembered->second.get();
+}
+
+model::DestinationPtr Assembler::destination(const ServiceRecord& record, std::size_t port_index,
+                                             const std::string& subset_name) {
+    const model::Service& service = *record.service;
+    const model::ServicePort& port = service.ports[port_index];
+    std::string cluster =
+        fmt::format("outbound|{}|{}|{}", port.port, subset_name, service.host);
+    if (auto known = destinations_.find(cluster); known != destinations_.end()) {
+        return known->second;
+    }
+    const MergedRule* rule = in_.rules.find(client_ns_, service.host, service.ns);
+    const SubsetSpec* subset = nullptr;
+    if (!subset_name.empty()) {
+        subset = find_subset(record, rule, subset_name);
+        if (subset == nullptr) {
+            return nullptr;
+        }
+    }
+    auto out = std::make_shared<model::Destination>();
+    out->key = stable_hash(cluster + "@" + client_ns_);
+    out->service = record.service;
+    out->subset = subset_name;
+    out->port = port;
+    out->policy = effective_policy(rule, subset, port.port);
+    for (const model::Endpoint& endpoint : record.endpoints[port_index]) {
+        if (subset == nullptr || has_labels(endpoint, subset->labels)) {
+            out->endpoints.push_back(endpoint);
+        }
+    }
+    out->cluster_name = cluster;
+    tables_.destinations.push_back(out);
+    destinations_.emplace(std::move(cluster), out);
+    return out;
+}
+
+model::DestinationPtr Assembler::resolve(const DestinationName& name, const std::string& ns,
+                                         std::uint16_t arrival_port,
+                                         const model::ObjectRefPtr& where, std::string& wanted) {
+    std::string host = full_host(name.host, ns, in_.mesh);
+    const ServiceRecord* record = in_.services.find(host);
+    std::uint16_t port = name.port;
+    if (port == 0 && record != nullptr) {
+        std::size_t tcp_ports = 0;
+        std::uint16_t only = 0;
+        for (const model::ServicePort& candidate : record->service->ports) {
+            if (candidate.protocol != model::Protocol::udp) {
+                ++tcp_ports;
+                only = candidate.port;
+            }
+        }
+        port = tcp_ports == 1 ? only : arrival_port;
+    }
+    wanted = fmt::format("{}:{}{}{}", host, port, name.subset.empty() ? "" : "/", name.subset);
+    if (record == nullptr ||
+        !is_visible(record->export_to, record->service->ns, client_ns_)) {
+        in_.findings.warn("IST0101", where, name.path + ".host",
+                          fmt::format("host {} not found", host),
+                          host.find('.') != std::string::npos && name.host == host
+                              ? "a name with a dot is taken literally; write the full name"
+                              : "such requests are answered 503 until the Service exists");
+        return nullptr;
+    }
+    std::size_t index = port_index_of(*record->service, port);
+    if (index == record->service->ports.size()) {
+        in_.findings.warn("IST0101", where, name.path + ".port",
+                          fmt::format("service {} has no port {}", host, port),
+                          "such requests are answered 503; name one of its ports");
+        return nullptr;
+    }
+    auto found = destination(*record, index, name.subset);
+    if (!found) {
+        in_.findings.warn("IST0101", where, name.path + ".subset",
+                          fmt::format("host {} has no subset {}", host, name.subset),
+                          "such requests are answered 503; define the subset in a "
+                          "DestinationRule");
+    }
+    return found;
+}
+
+model::HttpRoute Assembler::lower(const HostRoutes::Route& route, std::uint16_t port) {
+    const HttpRouteSpec& spec = route.spec;
+    model::HttpRoute out;
+    out.name = spec.name;
+    for (const MatchSpec& match : spec.matches) {
+        if (match.match.port == 0 || port == 0 || match.match.port == port) {
+            out.matches.push_back(match.match);
+        }
+    }
+    for (const RouteChoice& choice : spec.choices) {
+        model::WeightedDestination to;
+        to.destination = resolve(choice.to, route.ns, port, spec.source, to.wanted);
+        to.weight = choice.weight;
+        to.request_headers = choice.request_headers;
+        to.response_headers = choice.response_headers;
+        out.weight_total += to.weight;
+        out.destinations.push_back(std::move(to));
+    }
+    for (const MirrorSpec& mirror : spec.mirrors.value_or(std::vector<MirrorSpec>{})) {
+        std::string wanted;
+        if (auto to = resolve(mirror.to, route.ns, port, spec.source, wanted)) {
+            out.mirrors.push_back({std::move(to), mirror.percent});
+        }
+    }
+    out.timeout = spec.timeout;
+    out.retries = spec.retries ? *spec.retries : in_.mesh.default_retry;
+    out.fault = spec.fault;
+    out.redirect = spec.redirect;
+    out.direct_response = spec.direct_response;
+    out.rewrite = spec.rewrite;
+    out.cors = spec.cors;
+    out.request_headers = spec.request_headers;
+    out.response_headers = spec.response_headers;
+    out.source = spec.source;
+    out.timeout_source = spec.timeout_source;
+    return out;
+}
+
+model::VirtualHostPtr Assembler::virtual_host(const std::string& host, std::uint16_t port,
+                                              const HostRoutes* routes,
+                                              const model::DestinationPtr& fallback) {
+    auto out = std::make_shared<model::VirtualHost>();
+    out->host = host;
+    out->port = port;
+    if (routes != nullptr) {
+        out->source = routes->source;
+        for (const HostRoutes::Route& route : routes->routes) {
+            model::HttpRoute lowered = lower(route, port);
+            bool for_other_ports = lowered.matches.empty() && !route.spec.matches.empty();
+            if (!for_other_ports) {
+                out->routes.push_back(std::move(lowered));
+            }
+        }
+    } else if (fallback) {
+        model::HttpRoute route;
+        route.name = "default";
+        route.destinations.push_back({fallback, fallback->cluster_name, 1, {}, {}});
+        route.weight_total = 1;
+        route.retries = in_.mesh.default_retry;
+        out->routes.push_back(std::move(route));
+    }
+    tables_.virtual_hosts.push_back(out);
+    return out;
+}
+
+void Assembler::add_addresses(const ServiceRecord& record, std::size_t port_index,
+                              const model::VirtualHostPtr& host,
+                              const model::DestinationPtr& whole) {
+    const model::ServicePort& port = record.service->ports[port_index];
+    for (const IpAddress& address : record.service->addresses) {
+        scope_.by_address.insert_or_assign(
+            {address, port.port}, model::PortTarget{record.service, port_index, host, whole, {}});
+    }
+    for (const model::Endpoint& endpoint : record.endpoints[port_index]) {
+        std::vector<IpAddress> addresses = {endpoint.address.ip};
+        if (endpoint.workload) {
+            addresses = endpoint.workload->addresses;
+        }
+        for (const IpAddress& address : addresses) {
+            SocketAddress key{address, endpoint.address.port};
+            if (scope_.by_address.contains(key)) {
+                continue;  // another service of the same pod came first
+            }
+            auto single = std::make_shared<model::Destination>(*whole);
+            single->endpoints = {{key, 1, endpoint.workload}};
+            scope_.by_address.emplace(
+                key, model::PortTarget{record.service, port_index, host, std::move(single),
+                                       endpoint.workload});
+        }
+    }
+}
+
+void Assembler::add_service(const ServiceRecord& record) {
+    const model::Service& service = *record.service;
+    if (!is_visible(record.export_to, service.ns, client_ns_)) {
+        return;
+    }
+    HostRoutesPtr routes = in_.routes.find(client_ns_, service.host);
+    std::vector<std::pair<std::uint16_t, model::VirtualHostPtr>> by_port;
+    for (std::size_t i = 0; i < service.ports.size(); ++i) {
+        if (service.ports[i].protocol == model::Protocol::udp) {
+            continue;
+        }
+        auto whole = destination(record, i, "");
+        auto host = virtual_host(service.host, service.ports[i].port, routes.get(), whole);
+        add_addresses(record, i, host, whole);
+        by_port.emplace_back(service.ports[i].port, std::move(host));
+    }
+    std::string short_name = service.name + "." + service.ns;
+    scope_.by_host[service.host] = by_port;
+    scope_.by_host[short_name + ".svc"] = by_port;
+    for (const IpAddress& address : service.addresses) {
+        bool v4 = address.is_v4();
+        scope_.by_host[v4 ? address.to_string() : "[" + address.to_string() + "]"] = by_port;
+    }
+    scope_.by_host[std::move(short_name)] = std::move(by_port);
+}
+
+void Assembler::add_foreign_host(const std::string& host) {
+    if (in_.services.find(host) != nullptr) {
+        return;
+    }
+    HostRoutesPtr routes = in_.routes.find(client_ns_, host);
+    if (!routes) {
+        return;
+    }
+    auto built = virtual_host(host, 0, routes.get(), nullptr);
+    if (host.starts_with('*')) {
+        scope_.wildcards.push_back({host.substr(1), {{0, std::move(built)}}});
+        std::ranges::sort(scope_.wildcards, [](const auto& a, const auto& b) {
+            return a.first.size() != b.first.size() ? a.first.size() > b.first.size()
+                                                    : a.first < b.first;
+        });
+        return;
+    }
+    auto& known = scope_.by_host[host];
+    known.emplace_back(0, std::move(built));
+}
+
+const DestinationName* unknown_subset(const Object& virtual_service, const model::MeshConfig& mesh,
+                                      const Services& services, RuleBook& rules) {
+    const std::string& ns = virtual_service.key.ns;
+    auto unknown = [&](const DestinationName& name) {
+        if (name.subset.empty()) {
+            return false;
+        }
+        const ServiceRecord* record = services.find(full_host(name.host, ns, mesh));
+        if (record == nullptr) {
+            return false;
+        }
+        const MergedRule* rule = rules.find(ns, record->service->host, record->service->ns);
+        return rule == nullptr || rule->find(name.subset) == nullptr;
+    };
+    for (const HttpRouteSpec& route : std::get<VirtualServiceSpec>(virtual_service.spec).http) {
+        for (const RouteChoice& choice : route.choices) {
+            if (unknown(choice.to)) {
+                return &choice.to;
+            }
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace orlop::control

@@ -1,0 +1,40 @@
+// FindingSink: collects findings of one compilation, each once, bounded.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "daemon/base/limits.h"
+#include "daemon/control/finding.h"
+#include "daemon/model/object_ref.h"
+
+namespace orlop::control {
+
+class FindingSink {
+public:
+    void warn(const char* code, const model::ObjectRefPtr& where, std::string path,
+              std::string message, std::string hint = "") {
+        Finding finding;
+        finding.severity = Severity::warning;
+        finding.code = code;
+        if (where) {
+            finding.object = {where->kind, where->ns, where->name};
+            finding.file = where->file;
+            finding.line = where->line;
+        }
+        finding.path = std::move(path);
+        finding.message = std::move(message);
+        finding.hint = std::move(hint);
+        bool room = findings_.size() < limits::compile_findings_max;
+        if (room && seen_.insert(finding.to_string()).second) {
+            findings_.push_back(std::move(finding));
+        }
+    }
+    Findings take() { return std::move(findings_); }
+
+private:
+    Findings findings_;
+    std::set<std::string> seen_;
+};
+
+}  // namespace orlop::control

@@ -1,0 +1,353 @@
+#include "daemon/control/compile/workloads.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <fmt/core.h>
+
+namespace orlop::control {
+namespace {
+
+using model::MtlsMode;
+
+std::string label_of(const model::Labels& labels, std::string_view key) {
+    auto found = labels.find(key);
+    return found == labels.end() ? std::string() : found->second;
+}
+
+std::string first_label(const model::Labels& labels,
+                        std::initializer_list<std::string_view> keys) {
+    for (std::string_view key : keys) {
+        if (std::string value = label_of(labels, key); !value.empty()) {
+            return value;
+        }
+    }
+    return {};
+}
+
+bool has_all(const model::Labels& labels, const model::Labels& wanted) {
+    return std::ranges::all_of(wanted, [&](const auto& entry) {
+        auto found = labels.find(entry.first);
+        return found != labels.end() && found->second == entry.second;
+    });
+}
+
+// A Deployment's ReplicaSet is named <deployment>-<hash>; people know the Deployment.
+std::string workload_name_of(const Object& pod) {
+    if (pod.meta.owner_name.empty()) {
+        return pod.key.name;
+    }
+    if (pod.meta.owner_kind == "ReplicaSet") {
+        return pod.meta.owner_name.substr(0, pod.meta.owner_name.rfind('-'));
+    }
+    return pod.meta.owner_name;
+}
+
+bool revision_enrols(const model::MeshConfig& mesh, const std::string& revision) {
+    return !revision.empty() && std::ranges::any_of(mesh.revisions, [&](const std::string& known) {
+        return known == "*" || known == revision;
+    });
+}
+
+bool enrol_wanted(const model::MeshConfig& mesh, const model::Labels& ns_labels,
+                  const Object& pod) {
+    const model::Labels& labels = pod.meta.labels;
+    std::string own = label_of(labels, "istio.io/dataplane-mode");
+    if (!own.empty()) {
+        return own == mesh.dataplane_mode;  // `none`, or a mode that others serve, opts out
+    }
+    std::string inject = label_of(labels, "sidecar.istio.io/inject");
+    if (inject.empty()) {
+        inject = label_of(pod.meta.annotations, "sidecar.istio.io/inject");
+    }
+    std::string mode = label_of(ns_labels, "istio.io/dataplane-mode");
+    if (mode == mesh.dataplane_mode) {
+        return true;
+    }
+    if (mode == "none" || inject == "false") {
+        return false;
+    }
+    std::string injection = label_of(ns_labels, "istio-injection");
+    if (mesh.injection_label_enrols && injection == "enabled") {
+        return true;
+    }
+    if (injection == "disabled") {
+        return false;
+    }
+    return revision_enrols(mesh, label_of(labels, "istio.io/rev")) ||
+           revision_enrols(mesh, label_of(ns_labels, "istio.io/rev"));
+}
+
+template <class Visit> void each_item(std::string_view list, Visit visit) {
+    while (!list.empty()) {
+        std::size_t comma = list.find(',');
+        std::string_view item = list.substr(0, comma);
+        while (!item.empty() && item.front() == ' ') {
+            item.remove_prefix(1);
+        }
+        while (!item.empty() && item.back() == ' ') {
+            item.remove_suffix(1);
+        }
+        if (!item.empty()) {
+            visit(item);
+        }
+        list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+    }
+}
+
+void read_excluded_ports(const Object& pod, std::string_view name,
+                         std::vector<std::uint16_t>& out, FindingSink& findings) {
+    auto found = pod.meta.annotations.find(name);
+    if (found == pod.meta.annotations.end()) {
+        return;
+    }
+    each_item(found->second, [&](std::string_view item) {
+        std::uint16_t port = 0;
+        auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), port);
+        if (error != std::errc() || end != item.data() + item.size() || port == 0) {
+            findings.warn("ORL012", pod.ref, fmt::format("metadata.annotations[{}]", name),
+                          fmt::format("\"{:.40}\" is no port; it is not excluded", item));
+            return;
+        }
+        if (std::ranges::find(out, port) == out.end()) {
+            out.push_back(port);
+        }
+    });
+    std::ranges::sort(out);
+}
+
+model::CaptureExclusions exclusions_of(const model::MeshConfig& mesh, const Object& pod,
+                                       FindingSink& findings) {
+    model::CaptureExclusions out = mesh.exclusions;
+    read_excluded_ports(pod, "traffic.sidecar.istio.io/excludeInboundPorts", out.inbound_ports,
+                        findings);
+    read_excluded_ports(pod, "traffic.sidecar.istio.io/excludeOutboundPorts", out.outbound_ports,
+                        findings);
+    static constexpr std::string_view ranges = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
+    auto found = pod.meta.annotations.find(ranges);
+    if (found != pod.meta.annotations.end()) {
+        each_item(found->second, [&](std::string_view item) {
+            if (auto range = Cidr::parse(item)) {
+                out.outbound_ranges.push_back(*range);
+            } else {
+                findings.warn("ORL012", pod.ref, fmt::format("metadata.annotations[{}]", ranges),
+                              fmt::format("\"{:.60}\" is no address range; it is not excluded",
+                                          item));
+            }
+        });
+    }
+    return out;
+}
+
+// PeerAuthentication by scope, oldest first (istio-semantics §9).
+class PeerRules {
+public:
+    PeerRules(const ObjectStore& store, const model::MeshConfig& mesh, FindingSink& findings) {
+        for (const ObjectPtr& object : store.in_creation_order("PeerAuthentication")) {
+            const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
+            bool root = object->key.ns == mesh.root_namespace;
+            if (spec.has_selector && root) {
+                findings.warn("ORL010", object->ref, "spec.selector",
+                              "a selector in the root namespace is ignored",
+                              "move the object to the workload's namespace");
+            } else if (spec.has_selector) {
+                selected_[object->key.ns].push_back(object);
+            } else {
+                ObjectPtr& slot = root ? mesh_ : by_namespace_[object->key.ns];
+                if (slot) {
+                    findings.warn("ORL010", object->ref, "",
+                                  "ignored: the older " + slot->ref->to_string() +
+                                      " has the same scope",
+                                  "delete one of the two");
+                } else {
+                    slot = object;
+                }
+            }
+        }
+    }
+
+    void resolve(const ObjectPtr& pod, FindingSink& findings, model::Workload& workload) const {
+        MtlsMode mode = mode_of(mesh_);
+        if (auto found = by_namespace_.find(pod->key.ns); found != by_namespace_.end()) {
+            mode = inherit(mode_of(found->second), mode);
+        }
+        const PeerAuthenticationSpec* own = selecting(pod, findings);
+        if (own != nullptr) {
+            mode = inherit(own->mode, mode);
+        }
+        workload.mtls = inherit(mode, MtlsMode::permissive);
+        if (own != nullptr) {
+            for (const auto& [port, port_mode] : own->port_modes) {
+                workload.port_mtls[port] = inherit(port_mode, workload.mtls);
+            }
+        }
+    }
+
+private:
+    static MtlsMode inherit(MtlsMode mode, MtlsMode parent) {
+        return mode == MtlsMode::unset ? parent : mode;
+    }
+    static MtlsMode mode_of(const ObjectPtr& object) {
+        return object ? std::get<PeerAuthenticationSpec>(object->spec).mode : MtlsMode::unset;
+    }
+
+    const PeerAuthenticationSpec* selecting(const ObjectPtr& pod, FindingSink& findings) const {
+        auto in_namespace = selected_.find(pod->key.ns);
+        if (in_namespace == selected_.end()) {
+            return nullptr;
+        }
+        const Object* chosen = nullptr;
+        for (const ObjectPtr& object : in_namespace->second) {
+            const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
+            if (!has_all(pod->meta.labels, spec.selector)) {
+                continue;
+            }
+            if (chosen != nullptr) {
+                findings.warn("ORL010", object->ref, "",
+                              "ignored for some pods: the older " + chosen->ref->to_string() +
+                                  " selects them too");
+                continue;
+            }
+            chosen = object.get();
+        }
+        return chosen == nullptr ? nullptr : &std::get<PeerAuthenticationSpec>(chosen->spec);
+    }
+
+    ObjectPtr mesh_;
+    std::map<std::string, ObjectPtr> by_namespace_;
+    std::map<std::string, std::vector<ObjectPtr>> selected_;
+};
+
+// Everything said about pods outside of the Pod objects themselves.
+struct Surroundings {
+    std::unordered_map<std::string, model::Labels> namespaces;
+    std::unordered_set<std::string> redirected;  // pod uids
+    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes;  // by pod uid
+    std::map<std::string, std::vector<ObjectPtr>> network_policies;    // by namespace
+    std::vector<ObjectPtr> keep_alive;
+};
+
+Surroundings collect(const ObjectStore& store) {
+    Surroundings out;
+    for (const ObjectPtr& object : store.in_creation_order("Namespace")) {
+        out.namespaces[object->key.name] = object->meta.labels;
+    }
+    for (const ObjectPtr& object : store.in_creation_order("NodeStatus")) {
+        const auto& spec = std::get<NodeStatusSpec>(object->spec);
+        out.redirected.insert(spec.redirected.begin(), spec.redirected.end());
+    }
+    for (const ObjectPtr& object : store.in_creation_order("PodSandbox")) {
+        const auto& spec = std::get<PodSandboxSpec>(object->spec);
+        out.sandboxes[spec.uid] = &spec;
+        out.keep_alive.push_back(object);
+    }
+    for (const ObjectPtr& object : store.in_creation_order("NetworkPolicy")) {
+        out.network_policies[object->key.ns].push_back(object);
+    }
+    return out;
+}
+
+bool network_policy_selects(const Surroundings& around, const Object& pod) {
+    auto found = around.network_policies.find(pod.key.ns);
+    return found != around.network_policies.end() &&
+           std::ranges::any_of(found->second, [&](const ObjectPtr& policy) {
+               return std::get<NetworkPolicySpec>(policy->spec).pods.matches(pod.meta.labels);
+           });
+}
+
+void name_workload(const Object& pod, model::Workload& workload) {
+    const model::Labels& labels = pod.meta.labels;
+    workload.workload_name = workload_name_of(pod);
+    workload.canonical_name = first_label(
+        labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"});
+    if (workload.canonical_name.empty()) {
+        workload.canonical_name = workload.workload_name;
+    }
+    workload.canonical_revision = first_label(
+        labels, {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"});
+    if (workload.canonical_revision.empty()) {
+        workload.canonical_revision = "latest";
+    }
+    workload.app = label_of(labels, "app");
+    workload.version = label_of(labels, "version");
+}
+
+}  // namespace
+
+model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
+    auto objects = store.in_creation_order("MeshConfig");
+    for (std::size_t i = 1; i < objects.size(); ++i) {
+        findings.warn("ORL010", objects[i]->ref, "",
+                      "ignored: " + objects[0]->ref->to_string() + " is older",
+                      "keep one MeshConfig");
+    }
+    return objects.empty() ? model::MeshConfig{} : std::get<MeshConfigSpec>(objects[0]->spec).mesh;
+}
+
+Workloads compile_workloads(const ObjectStore& store, const model::MeshConfig& mesh,
+                            const std::string& node, FindingSink& findings) {
+    Workloads out;
+    Surroundings around = collect(store);
+    PeerRules peers(store, mesh, findings);
+    std::set<IpAddress> node_addresses;
+    for (const StoredObject* stored : store.objects("Pod")) {
+        if (stored->object == nullptr) {
+            continue;
+        }
+        const ObjectPtr& object = stored->object;
+        const auto& spec = std::get<PodSpec>(object->spec);
+        bool local = !node.empty() && spec.node == node;
+        if (local && spec.host_ip) {
+            node_addresses.insert(*spec.host_ip);
+        }
+        if (spec.finished) {
+            continue;
+        }
+        auto workload = std::make_shared<model::Workload>();
+        workload->uid = object->meta.uid.empty() ? object->key.ns + "/" + object->key.name
+                                                 : object->meta.uid;
+        workload->name = object->key.name;
+        workload->ns = object->key.ns;
+        workload->service_account = spec.service_account;
+        workload->node = spec.node;
+        workload->identity = {mesh.trust_domain, object->key.ns, spec.service_account};
+        workload->labels = object->meta.labels;
+        workload->addresses = spec.addresses;
+        name_workload(*object, *workload);
+        auto ns = around.namespaces.find(object->key.ns);
+        static const model::Labels no_labels;
+        workload->host_network = spec.host_network;
+        workload->enrol_wanted =
+            !spec.host_network &&
+            enrol_wanted(mesh, ns == around.namespaces.end() ? no_labels : ns->second, *object);
+        workload->redirected =
+            around.redirected.contains(workload->uid) ||
+            label_of(object->meta.annotations, "ambient.istio.io/redirection") == "enabled";
+        workload->local = local;
+        workload->ready = spec.ready;
+        workload->terminating = spec.terminating;
+        workload->network_policy_selected = network_policy_selects(around, *object);
+        peers.resolve(object, findings, *workload);
+        workload->probe_ports = spec.probe_ports;
+        workload->exclusions = exclusions_of(mesh, *object, findings);
+        auto sandbox = around.sandboxes.find(workload->uid);
+        if (local && sandbox != around.sandboxes.end()) {
+            workload->netns = sandbox->second->netns;
+            workload->cgroup = sandbox->second->cgroup;
+        }
+        out.all.push_back({std::move(workload), object});
+    }
+    for (const ObjectPtr& object : store.in_creation_order("Node")) {
+        const auto& spec = std::get<NodeSpec>(object->spec);
+        if (object->key.name == node) {
+            node_addresses.insert(spec.addresses.begin(), spec.addresses.end());
+        }
+    }
+    out.node_addresses.assign(node_addresses.begin(), node_addresses.end());
+    return out;
+}
+
+}  // namespace orlop::control
