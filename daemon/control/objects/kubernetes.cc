@@ -321,6 +321,7 @@ ObjectSpec decode_pod(const DecodeContext& context) {
     spec.each("containers", [&](const Node& item, const std::string& path) {
         read_container(report, item, path, pod);
     });
+    std::ranges::sort(pod.probe_ports);
     read_pod_status(report, context.root.find("status"), pod);
     const Node* metadata = context.root.find("metadata");
     pod.terminating = metadata != nullptr && !metadata->text_of("deletionTimestamp").empty();
