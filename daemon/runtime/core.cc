@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-
 namespace orlop::runtime {
 namespace {
 
@@ -17,25 +16,29 @@ void name_and_pin(const Core::Options& options) {
     }
 }
 
-}  // namespace
+} // namespace
 
-Result<std::unique_ptr<Core>> Core::start(Options options, MakeGuest make_guest,
-                                          UringNotes* notes) {
+Result<std::unique_ptr<Core>>
+Core::start(Options options, MakeGuest make_guest, UringNotes* notes) {
     std::unique_ptr<Core> core(new Core);
     std::promise<Result<void>> started;
     auto ready = started.get_future();
-    core->thread_ = std::thread([core = core.get(), notes, options = std::move(options),
+    core->thread_ = std::thread([core = core.get(),
+                                 notes,
+                                 options = std::move(options),
                                  make_guest = std::move(make_guest),
                                  started = std::move(started)]() mutable {
         core->serve(std::move(options), make_guest, notes, std::move(started));
     });
     if (auto result = ready.get(); !result) {
-        return std::unexpected(result.error());  // ~Core joins
+        return std::unexpected(result.error()); // ~Core joins
     }
     return core;
 }
 
-void Core::serve(Options options, const MakeGuest& make_guest, UringNotes* notes,
+void Core::serve(Options options,
+                 const MakeGuest& make_guest,
+                 UringNotes* notes,
                  std::promise<Result<void>> started) {
     name_and_pin(options);
     auto backend = create_uring_backend(options.uring, notes);
@@ -49,7 +52,7 @@ void Core::serve(Options options, const MakeGuest& make_guest, UringNotes* notes
         std::lock_guard lock(loop_mutex_);
         loop_ = &loop;
     }
-    started.set_value({});  // the caller returns: `notes` is gone after this
+    started.set_value({}); // the caller returns: `notes` is gone after this
     loop.run();
     {
         std::lock_guard lock(loop_mutex_);
@@ -86,4 +89,4 @@ Core::~Core() {
     stop();
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

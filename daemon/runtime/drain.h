@@ -5,10 +5,10 @@
 // starts the drain; co_await drained() resumes when the last watcher is gone. One loop, one thread.
 #pragma once
 
-#include <utility>
-
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/task.h"
+
+#include <utility>
 
 namespace orlop::runtime {
 
@@ -64,4 +64,4 @@ inline bool DrainWatcher::draining() const {
     return trigger_ != nullptr && trigger_->draining_;
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

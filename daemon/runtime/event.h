@@ -2,11 +2,11 @@
 // Single-threaded: owner and waiter live on one loop.
 #pragma once
 
+#include "daemon/runtime/loop.h"
+
 #include <cassert>
 #include <coroutine>
 #include <utility>
-
-#include "daemon/runtime/loop.h"
 
 namespace orlop::runtime {
 
@@ -40,4 +40,4 @@ private:
     bool set_ = false;
 };
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

@@ -1,39 +1,39 @@
 #include "daemon/runtime/fake_backend.h"
 
+#include "daemon/runtime/fake_network.h"
+
 #include <fmt/core.h>
-#include <poll.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <poll.h>
+#include <unistd.h>
 #include <vector>
-
-#include "daemon/runtime/fake_network.h"
 
 namespace orlop::runtime {
 namespace {
 
 constexpr Duration turn_cost_max = std::chrono::microseconds(20);
-constexpr Duration connect_patience = std::chrono::seconds(127);  // six SYNs
+constexpr Duration connect_patience = std::chrono::seconds(127); // six SYNs
 constexpr unsigned stuck_polls_max = 1000;
 
 const char* name_of(OpCode code) {
-    constexpr const char* names[] = {"none", "accept",  "receive", "receive_into",
-                                     "send", "connect", "read",    "poll"};
+    constexpr const char* names[] = {
+        "none", "accept", "receive", "receive_into", "send", "connect", "read", "poll"};
     return names[static_cast<unsigned>(code)];
 }
 
-}  // namespace
+} // namespace
 
 // What was started and not yet performed, and what was performed and not yet told.
 struct FakeBackend::Ring {
     struct Pending {
         Operation* operation;
-        std::optional<Instant> perform_at;  // drawn when the operation first could go on
-        std::optional<Instant> give_up_at;  // connect
+        std::optional<Instant> perform_at; // drawn when the operation first could go on
+        std::optional<Instant> give_up_at; // connect
         std::optional<Instant> cancel_at;
         std::size_t sent = 0;
         bool gone = false;
@@ -117,7 +117,7 @@ int send_more(FakeNetwork& network, Operation& operation, std::size_t& sent, std
     return 0;
 }
 
-}  // namespace
+} // namespace
 
 bool FakeBackend::Ring::can_go_on(FakeNetwork& network, Pending& entry) const {
     Operation& operation = *entry.operation;
@@ -232,24 +232,34 @@ std::size_t FakeBackend::lent_buffers() const {
 std::string FakeBackend::describe() const {
     auto seconds = std::chrono::duration<double>(virtual_now().time_since_epoch()).count();
     std::string text = fmt::format("fake ring: seed {}, virtual time {:.6f} s, {} buffers lent\n",
-                                   options_.seed, seconds, ring_->lent.size());
+                                   options_.seed,
+                                   seconds,
+                                   ring_->lent.size());
     for (const auto& [fd, socket] : network_->sockets()) {
-        text += fmt::format("  {} {} -> {}: {} readable, {} on the way, backlog {}{}{}{}{}\n", fd,
-                            socket.local.to_string(), socket.peer.to_string(),
-                            socket.readable.size(), socket.on_the_way_bytes,
-                            socket.backlog.size(), socket.end_seen ? ", end seen" : "",
+        text += fmt::format("  {} {} -> {}: {} readable, {} on the way, backlog {}{}{}{}{}\n",
+                            fd,
+                            socket.local.to_string(),
+                            socket.peer.to_string(),
+                            socket.readable.size(),
+                            socket.on_the_way_bytes,
+                            socket.backlog.size(),
+                            socket.end_seen ? ", end seen" : "",
                             socket.reset_seen ? ", reset seen" : "",
                             socket.write_shut ? ", write shut" : "",
                             socket.other < 0 ? ", alone" : "");
     }
     for (const auto& entry : ring_->pending) {
-        text += fmt::format("  pending {} on {}, {} sent{}\n", name_of(entry.operation->code),
-                            entry.operation->fd, entry.sent,
+        text += fmt::format("  pending {} on {}, {} sent{}\n",
+                            name_of(entry.operation->code),
+                            entry.operation->fd,
+                            entry.sent,
                             entry.cancel_at ? ", being cancelled" : "");
     }
     for (const auto& completion : ring_->completions) {
-        text += fmt::format("  completed {} on {}: {}\n", name_of(completion.operation->code),
-                            completion.operation->fd, completion.result);
+        text += fmt::format("  completed {} on {}: {}\n",
+                            name_of(completion.operation->code),
+                            completion.operation->fd,
+                            completion.result);
     }
     return text;
 }
@@ -286,7 +296,9 @@ void FakeBackend::cancel(Operation& operation) {
     }
 }
 
-void FakeBackend::complete(Operation& operation, int result, More more,
+void FakeBackend::complete(Operation& operation,
+                           int result,
+                           More more,
                            std::optional<LentBuffer> lent) {
     Instant due = virtual_now() + network_->random().up_to(options_.completion_delay_max);
     ring_->completions.push_back({&operation, due, result, more == More::yes, lent});
@@ -306,8 +318,8 @@ void FakeBackend::perform_receive(Operation& operation) {
         complete(operation, result, More::no, std::nullopt);
         return;
     }
-    LentBuffer lent{memory, static_cast<std::uint32_t>(result), options_.lent_buffer_bytes,
-                    ring_->next_lent++};
+    LentBuffer lent{
+        memory, static_cast<std::uint32_t>(result), options_.lent_buffer_bytes, ring_->next_lent++};
     ring_->lent[lent.id] = memory;
     complete(operation, result, More::no, lent);
 }
@@ -356,7 +368,7 @@ bool FakeBackend::perform(Operation& operation, std::size_t& sent) {
         if (result == 0 && sent < total) {
             return false;
         }
-        result = sent != 0 ? static_cast<int>(sent) : result;  // the error is for the next call
+        result = sent != 0 ? static_cast<int>(sent) : result; // the error is for the next call
         break;
     }
     case OpCode::none:
@@ -372,9 +384,10 @@ void FakeBackend::attend(std::size_t index) {
     Operation& operation = *entry.operation;
     Instant now = virtual_now();
     bool ready = ring_->can_go_on(*network_, entry);
-    if (entry.cancel_at && *entry.cancel_at <= now &&
-        !(ready && network_->random().chance(0.5))) {
-        complete(operation, entry.sent != 0 ? static_cast<int>(entry.sent) : -ECANCELED, More::no,
+    if (entry.cancel_at && *entry.cancel_at <= now && !(ready && network_->random().chance(0.5))) {
+        complete(operation,
+                 entry.sent != 0 ? static_cast<int>(entry.sent) : -ECANCELED,
+                 More::no,
                  std::nullopt);
         entry.gone = true;
     } else if (entry.give_up_at && *entry.give_up_at <= now) {
@@ -387,7 +400,7 @@ void FakeBackend::attend(std::size_t index) {
         entry.perform_at.reset();
     } else if (!ready && entry.perform_at && *entry.perform_at <= now) {
         entry.perform_at.reset();
-        if (operation.code == OpCode::connect) {  // the backlog is full
+        if (operation.code == OpCode::connect) { // the backlog is full
             entry.give_up_at = now + connect_patience;
         }
     }
@@ -417,15 +430,14 @@ bool FakeBackend::deliver_some() {
         auto candidates = ring_->due(virtual_now());
         std::size_t chosen = candidates[random.between(0, candidates.size() - 1)];
         auto completion = ring_->completions[chosen];
-        ring_->completions.erase(ring_->completions.begin() +
-                                 static_cast<std::ptrdiff_t>(chosen));
+        ring_->completions.erase(ring_->completions.begin() + static_cast<std::ptrdiff_t>(chosen));
         Operation& operation = *completion.operation;
         operation.result = completion.result;
         operation.more = completion.more;
         operation.in_flight = completion.more;
         operation.lent = completion.lent;
         ++stats_.completions;
-        operation.on_complete(operation);  // may start and cancel others, or free this one
+        operation.on_complete(operation); // may start and cancel others, or free this one
     }
     return true;
 }
@@ -501,8 +513,8 @@ void FakeBackend::set_close_style(int fd, CloseStyle style) {
 
 void FakeBackend::prepare_stream_socket(int fd) {}
 
-FakeEnd run_until(Loop& loop, FakeBackend& backend, const std::function<bool()>& done,
-                  Duration limit) {
+FakeEnd
+run_until(Loop& loop, FakeBackend& backend, const std::function<bool()>& done, Duration limit) {
     Instant end = backend.virtual_now() + limit;
     while (!done()) {
         loop.turn(Backend::Wait::until_event);
@@ -519,4 +531,4 @@ FakeEnd run_until(Loop& loop, FakeBackend& backend, const std::function<bool()>&
     return FakeEnd::done;
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

@@ -2,10 +2,10 @@
 // means the same on every machine and standard library.
 #pragma once
 
+#include "daemon/base/clock.h"
+
 #include <cstddef>
 #include <cstdint>
-
-#include "daemon/base/clock.h"
 
 namespace orlop::runtime {
 
@@ -36,4 +36,4 @@ private:
     std::uint64_t state_;
 };
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

@@ -1,9 +1,9 @@
 // Coroutine frames per thread: free lists by size class, so that a request allocates nothing once
 // warm. Under a sanitizer every frame comes from the heap, so that misuse is seen.
+#include "daemon/runtime/task.h"
+
 #include <cstdlib>
 #include <new>
-
-#include "daemon/runtime/task.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -15,7 +15,7 @@ namespace orlop::runtime {
 namespace {
 
 constexpr std::size_t class_bytes = 128;
-constexpr std::size_t classes = 64;  // frames up to 8 KiB are pooled
+constexpr std::size_t classes = 64; // frames up to 8 KiB are pooled
 constexpr std::size_t kept_per_class_max = 4096;
 
 struct FreeFrame {
@@ -36,7 +36,7 @@ struct Pool {
 
 thread_local Pool pool;
 
-}  // namespace
+} // namespace
 
 void* allocate_frame(std::size_t bytes) {
 #ifdef ORLOP_FRAMES_FROM_HEAP
@@ -69,4 +69,4 @@ void free_frame(void* frame, std::size_t bytes) noexcept {
 #endif
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

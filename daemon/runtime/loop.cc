@@ -1,12 +1,12 @@
 #include "daemon/runtime/loop.h"
 
+#include "daemon/base/limits.h"
+
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-
-#include "daemon/base/limits.h"
+#include <unistd.h>
 
 namespace orlop::runtime {
 
@@ -106,4 +106,4 @@ void Await::die_with_operation_in_flight() {
     std::abort();
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

@@ -8,6 +8,12 @@
 //     loop.run();
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/runtime/backend.h"
+#include "daemon/runtime/timer_wheel.h"
+
 #include <atomic>
 #include <cassert>
 #include <coroutine>
@@ -17,12 +23,6 @@
 #include <memory>
 #include <mutex>
 #include <vector>
-
-#include "daemon/base/clock.h"
-#include "daemon/base/error.h"
-#include "daemon/base/unique_fd.h"
-#include "daemon/runtime/backend.h"
-#include "daemon/runtime/timer_wheel.h"
 
 namespace orlop::runtime {
 
@@ -34,7 +34,7 @@ public:
     Loop& operator=(const Loop&) = delete;
 
     void run();
-    void stop() { stopping_ = true; }  // before run(): it returns at once
+    void stop() { stopping_ = true; } // before run(): it returns at once
     // One turn: ready coroutines, timers, completions. Tests drive it by hand.
     void turn(Backend::Wait wait);
     bool idle() const { return ready_.empty(); }
@@ -46,7 +46,7 @@ public:
 
     Backend& backend() { return *backend_; }
     TimerWheel& timers() { return timers_; }
-    Instant now() const { return now_; }  // as of this turn
+    Instant now() const { return now_; } // as of this turn
 
 private:
     void run_ready();
@@ -63,7 +63,7 @@ private:
 
     std::mutex messages_mutex_;
     std::vector<std::function<void()>> messages_;
-    std::atomic<bool> wakeup_signalled_ = false;  // there are messages; spares a turn the lock
+    std::atomic<bool> wakeup_signalled_ = false; // there are messages; spares a turn the lock
     UniqueFd wakeup_fd_;
     Operation wakeup_;
     std::uint64_t wakeup_value_ = 0;
@@ -143,4 +143,4 @@ private:
     bool waits_ = false;
 };
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

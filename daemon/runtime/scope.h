@@ -8,13 +8,13 @@
 //     co_await scope.join();
 #pragma once
 
+#include "daemon/runtime/event.h"
+#include "daemon/runtime/task.h"
+
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
-
-#include "daemon/runtime/event.h"
-#include "daemon/runtime/task.h"
 
 namespace orlop::runtime {
 
@@ -70,4 +70,4 @@ private:
     std::size_t live_ = 0;
 };
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

@@ -4,13 +4,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <unistd.h>
 
 namespace orlop::runtime {
 namespace {
@@ -85,7 +85,7 @@ void UringBackend::cancel_everything() {
     all.fd = -1;
     all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
     all.timeout.tv_sec = 1;
-    io_uring_register_sync_cancel(&ring_, &all);  // Linux 6.0; older ones end them soon after
+    io_uring_register_sync_cancel(&ring_, &all); // Linux 6.0; older ones end them soon after
 }
 
 // Copies and hands back the slot at once: a callback that fills the submission queue lets the
@@ -118,7 +118,7 @@ Error explain_ring_failure(int number) {
 Result<void> UringBackend::open(UringNotes* notes) {
     struct Step {
         unsigned flags;
-        const char* missing;  // what the step before lacked
+        const char* missing; // what the step before lacked
     };
     constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     constexpr Step steps[] = {
@@ -131,15 +131,14 @@ Result<void> UringBackend::open(UringNotes* notes) {
         {common, "io_uring COOP_TASKRUN (Linux 5.19) is missing; completions interrupt the thread"},
     };
     int last = 0;
-    const bool wanted[] = {options_.use_defer_taskrun && options_.use_coop_taskrun,
-                           options_.use_coop_taskrun, true};
+    const bool wanted[] = {
+        options_.use_defer_taskrun && options_.use_coop_taskrun, options_.use_coop_taskrun, true};
     for (const Step& step : steps) {
         io_uring_params params{};
         params.flags = step.flags;
         params.cq_entries = options_.completions;
-        last = wanted[&step - steps]
-                   ? io_uring_queue_init_params(options_.entries, &ring_, &params)
-                   : -EINVAL;
+        last = wanted[&step - steps] ? io_uring_queue_init_params(options_.entries, &ring_, &params)
+                                     : -EINVAL;
         if (step.missing != nullptr && notes != nullptr) {
             notes->lines.emplace_back(step.missing);
         }
@@ -183,8 +182,8 @@ Result<void> UringBackend::register_buffers(UringNotes* notes) {
     }
     buffer_ring_bytes_ = options_.buffers * sizeof(io_uring_buf);
     std::size_t memory_bytes = std::size_t{options_.buffers} * options_.buffer_bytes;
-    void* ring = ::mmap(nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE,
-                        MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    void* ring = ::mmap(
+        nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     void* memory =
         ::mmap(nullptr, memory_bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     if (ring == MAP_FAILED || memory == MAP_FAILED) {
@@ -205,9 +204,12 @@ Result<void> UringBackend::register_buffers(UringNotes* notes) {
     io_uring_buf_ring_init(buffer_ring_);
     for (unsigned id = 0; id < options_.buffers; ++id) {
         auto* memory = buffer_memory_ + std::size_t{id} * options_.buffer_bytes;
-        io_uring_buf_ring_add(buffer_ring_, memory, options_.buffer_bytes,
+        io_uring_buf_ring_add(buffer_ring_,
+                              memory,
+                              options_.buffer_bytes,
                               static_cast<unsigned short>(id),
-                              io_uring_buf_ring_mask(options_.buffers), static_cast<int>(id));
+                              io_uring_buf_ring_mask(options_.buffers),
+                              static_cast<int>(id));
     }
     io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(options_.buffers));
     return {};
@@ -217,12 +219,13 @@ io_uring_sqe* UringBackend::next_sqe() {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     int result = 0;
     for (unsigned tries = 0; sqe == nullptr && tries < submit_tries_max; ++tries) {
-        ++stats_.enters;  // queue full: hand over what is there
+        ++stats_.enters; // queue full: hand over what is there
         result = io_uring_submit(&ring_);
         sqe = io_uring_get_sqe(&ring_);
     }
     if (sqe == nullptr) {
-        std::fprintf(stderr, "orlop: io_uring takes no submissions (errno %d); memory exhausted?\n",
+        std::fprintf(stderr,
+                     "orlop: io_uring takes no submissions (errno %d); memory exhausted?\n",
                      -result);
         std::abort();
     }
@@ -279,20 +282,25 @@ void UringBackend::start(Operation& operation) {
         break;
     case OpCode::send:
         if (operation.message.msg_iovlen != 0) {
-            io_uring_prep_sendmsg(sqe, operation.fd, &operation.message,
-                                  MSG_NOSIGNAL | MSG_WAITALL);
+            io_uring_prep_sendmsg(
+                sqe, operation.fd, &operation.message, MSG_NOSIGNAL | MSG_WAITALL);
         } else {
-            io_uring_prep_send(sqe, operation.fd, operation.buffer, operation.length,
-                               MSG_NOSIGNAL | MSG_WAITALL);
+            io_uring_prep_send(
+                sqe, operation.fd, operation.buffer, operation.length, MSG_NOSIGNAL | MSG_WAITALL);
         }
         break;
     case OpCode::connect:
-        io_uring_prep_connect(sqe, operation.fd, reinterpret_cast<sockaddr*>(&operation.address),
+        io_uring_prep_connect(sqe,
+                              operation.fd,
+                              reinterpret_cast<sockaddr*>(&operation.address),
                               operation.address_length);
         break;
     case OpCode::read:
-        io_uring_prep_read(sqe, operation.fd, operation.buffer,
-                           static_cast<unsigned>(operation.length), static_cast<__u64>(-1));
+        io_uring_prep_read(sqe,
+                           operation.fd,
+                           operation.buffer,
+                           static_cast<unsigned>(operation.length),
+                           static_cast<__u64>(-1));
         break;
     case OpCode::poll:
         io_uring_prep_poll_add(sqe, operation.fd, static_cast<unsigned>(operation.length));
@@ -322,9 +330,12 @@ void UringBackend::release_buffer(const LentBuffer& buffer) {
         return;
     }
     auto* memory = buffer_memory_ + std::size_t{buffer.id} * options_.buffer_bytes;
-    io_uring_buf_ring_add(buffer_ring_, memory, options_.buffer_bytes,
+    io_uring_buf_ring_add(buffer_ring_,
+                          memory,
+                          options_.buffer_bytes,
                           static_cast<unsigned short>(buffer.id),
-                          io_uring_buf_ring_mask(options_.buffers), 0);
+                          io_uring_buf_ring_mask(options_.buffers),
+                          0);
     io_uring_buf_ring_advance(buffer_ring_, 1);
 }
 
@@ -338,8 +349,8 @@ void UringBackend::close(int fd) {
 void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
     if ((flags & IORING_CQE_F_BUFFER) != 0) {
         unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
-        LentBuffer lent{buffer_memory_ + std::size_t{id} * options_.buffer_bytes, 0,
-                        options_.buffer_bytes, id};
+        LentBuffer lent{
+            buffer_memory_ + std::size_t{id} * options_.buffer_bytes, 0, options_.buffer_bytes, id};
         if (operation.result <= 0) {
             release_buffer(lent);
             return;
@@ -351,8 +362,8 @@ void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
     if (operation.buffer == nullptr) {
         return;
     }
-    LentBuffer lent{static_cast<std::byte*>(operation.buffer), 0, options_.buffer_bytes,
-                    heap_buffer_id};
+    LentBuffer lent{
+        static_cast<std::byte*>(operation.buffer), 0, options_.buffer_bytes, heap_buffer_id};
     operation.buffer = nullptr;
     if (operation.result <= 0) {
         ::operator delete(lent.data);
@@ -368,7 +379,7 @@ bool UringBackend::retry_without_pool(Operation& operation) {
         operation.buffer != nullptr) {
         return false;
     }
-    if (operation.cancel_requested) {  // the cancel has passed and would miss the second receive
+    if (operation.cancel_requested) { // the cancel has passed and would miss the second receive
         operation.result = -ECANCELED;
         return false;
     }
@@ -396,7 +407,7 @@ bool UringBackend::accept_again(Operation& operation) {
 void UringBackend::complete(const io_uring_cqe& cqe) {
     auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&cqe));
     if (operation == nullptr) {
-        return;  // a cancel request or a close; nobody waits for it
+        return; // a cancel request or a close; nobody waits for it
     }
     ++stats_.completions;
     operation->result = cqe.res;
@@ -472,7 +483,7 @@ void UringBackend::prepare_stream_socket(int fd) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-}  // namespace
+} // namespace
 
 Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& options,
                                                       UringNotes* notes) {
@@ -483,4 +494,4 @@ Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& option
     return backend;
 }
 
-}  // namespace orlop::runtime
+} // namespace orlop::runtime

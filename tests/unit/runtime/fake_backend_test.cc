@@ -1,5 +1,8 @@
 // The fake ring against itself: what real TCP promises must hold on every seed.
 #include "daemon/runtime/fake_backend.h"
+#include "daemon/runtime/fake_peer.h"
+#include "daemon/runtime/fake_random.h"
+#include "daemon/runtime/scope.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +10,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "daemon/runtime/fake_peer.h"
-#include "daemon/runtime/fake_random.h"
-#include "daemon/runtime/scope.h"
 
 namespace orlop::runtime {
 namespace {
@@ -30,7 +29,7 @@ struct World {
     void expect_clean() {
         EXPECT_EQ(network.open_sockets(), 0u) << network.describe();
         EXPECT_EQ(network.lent_buffers(), 0u) << network.describe();
-        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe();  // the wake-up
+        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe(); // the wake-up
     }
     std::unique_ptr<FakeBackend> owned;
     FakeBackend& network;
@@ -53,7 +52,7 @@ struct Conversation {
     std::string to_client;
     std::string server_got;
     std::string client_got;
-    bool client_broken = false;  // an end that saw an error
+    bool client_broken = false; // an end that saw an error
     bool server_broken = false;
     bool connected = false;
 };
@@ -71,8 +70,8 @@ Task<void> send_all(ScriptedPeer* peer, std::string bytes, std::uint64_t seed) {
     peer->end_sending();
 }
 
-Task<void> exchange(Loop* loop, ScriptedPeer* peer, std::string out, std::string* in,
-                    std::uint64_t seed) {
+Task<void>
+exchange(Loop* loop, ScriptedPeer* peer, std::string out, std::string* in, std::uint64_t seed) {
     Scope both(*loop);
     both.spawn(send_all, peer, std::move(out), seed);
     *in = co_await peer->receive_all();
@@ -85,8 +84,8 @@ Task<void> serve_one(Loop* loop, int fd, Conversation* talk, std::uint64_t seed)
     talk->server_broken = peer.error() != 0;
 }
 
-Task<void> serve_all(Loop* loop, Scope* scope, ScriptedListener* listener,
-                     std::vector<Conversation>* talks) {
+Task<void>
+serve_all(Loop* loop, Scope* scope, ScriptedListener* listener, std::vector<Conversation>* talks) {
     // Connections are accepted in any order; the first bytes of a script name the conversation.
     for (;;) {
         int fd = co_await listener->accept();
@@ -99,8 +98,7 @@ Task<void> serve_all(Loop* loop, Scope* scope, ScriptedListener* listener,
 }
 
 Task<void> converse(World* world, Conversation* talk, std::uint16_t port) {
-    ScriptedPeer peer(world->loop,
-                      world->network.socket({*IpAddress::parse("10.0.0.2"), port}));
+    ScriptedPeer peer(world->loop, world->network.socket({*IpAddress::parse("10.0.0.2"), port}));
     talk->connected = co_await peer.connect(server_address) == 0;
     if (talk->connected) {
         co_await exchange(&world->loop, &peer, talk->to_server, &talk->client_got, port * 7u);
@@ -434,13 +432,12 @@ TEST(FakeBackend, messages_wake_the_loop_in_virtual_time) {
     World world({});
     int ran = 0;
     ASSERT_TRUE(world.loop.post([&] { ++ran; }));
-    EXPECT_EQ(run_until(world.loop, world.network, [&] { return ran == 1; }, hours(1)),
-              FakeEnd::done);
-    EXPECT_EQ(run_until(world.loop, world.network, [] { return false; }, hours(1)),
-              FakeEnd::stuck);
+    EXPECT_EQ(
+        run_until(world.loop, world.network, [&] { return ran == 1; }, hours(1)), FakeEnd::done);
+    EXPECT_EQ(run_until(world.loop, world.network, [] { return false; }, hours(1)), FakeEnd::stuck);
     ASSERT_TRUE(world.loop.post([&] { ++ran; }));
-    EXPECT_EQ(run_until(world.loop, world.network, [&] { return ran == 2; }, hours(1)),
-              FakeEnd::done);
+    EXPECT_EQ(
+        run_until(world.loop, world.network, [&] { return ran == 2; }, hours(1)), FakeEnd::done);
 }
 
 TEST(FakeBackendDeathTest, names_the_broken_contract_and_the_seed) {
@@ -472,5 +469,5 @@ TEST(FakeBackendDeathTest, names_the_broken_contract_and_the_seed) {
         "released twice[^!]*seed 79");
 }
 
-}  // namespace
-}  // namespace orlop::runtime
+} // namespace
+} // namespace orlop::runtime

@@ -1,5 +1,10 @@
 // Loop and Core on the kernel's ring: messages, stop, and many threads.
+#include "daemon/base/limits.h"
+#include "daemon/runtime/core.h"
+#include "daemon/runtime/fake_backend.h"
 #include "daemon/runtime/loop.h"
+#include "daemon/runtime/scope.h"
+#include "daemon/runtime/uring_backend.h"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +15,6 @@
 #include <memory>
 #include <thread>
 #include <vector>
-
-#include "daemon/base/limits.h"
-#include "daemon/runtime/core.h"
-#include "daemon/runtime/fake_backend.h"
-#include "daemon/runtime/scope.h"
-#include "daemon/runtime/uring_backend.h"
 
 namespace orlop::runtime {
 namespace {
@@ -39,17 +38,17 @@ TEST(Loop, runs_messages_of_other_threads_in_each_threads_order) {
     constexpr int threads = 4, each = 5000;
     std::vector<int> seen[threads];
     int total = 0;
+    auto note = [&](int thread, int number) {
+        seen[thread].push_back(number);
+        if (++total == threads * each) {
+            loop->stop();
+        }
+    };
     std::vector<std::thread> posters;
     for (int t = 0; t < threads; ++t) {
         posters.emplace_back([&, t] {
             for (int i = 0; i < each; ++i) {
-                auto posted = loop->post([&, t, i] {
-                    seen[t].push_back(i);
-                    if (++total == threads * each) {
-                        loop->stop();
-                    }
-                });
-                EXPECT_TRUE(posted);
+                EXPECT_TRUE(loop->post([&, t, i] { note(t, i); }));
             }
         });
     }
@@ -174,7 +173,8 @@ TEST(Loop, sleeps_end_in_order_and_never_early) {
     for (int ms : {50, 7, 1, 3'600'000, 200, 0}) {
         scope.spawn(nap, &loop, ms, &order);
     }
-    EXPECT_EQ(run_until(loop, network, [&] { return scope.live() == 0; }, std::chrono::hours(2)),
+    EXPECT_EQ(run_until(
+                  loop, network, [&] { return scope.live() == 0; }, std::chrono::hours(2)),
               FakeEnd::done);
     EXPECT_EQ(order, (std::vector<int>{0, 1, 7, 50, 200, 3'600'000}));
 }
@@ -205,8 +205,10 @@ struct Tally final : Core::Guest {
 
 std::unique_ptr<Core> start_core(std::atomic<int>* alive) {
     UringNotes notes;
-    auto core = Core::start({"test core", -1, small()},
-                            [alive](Loop&) { return std::make_unique<Tally>(alive); }, &notes);
+    auto core = Core::start(
+        {"test core", -1, small()},
+        [alive](Loop&) { return std::make_unique<Tally>(alive); },
+        &notes);
     EXPECT_TRUE(core) << core.error().context;
     EXPECT_TRUE(notes.lines.empty() || notes.lines[0].find("Linux") != std::string::npos);
     return std::move(*core);
@@ -268,9 +270,8 @@ TEST(Core, two_cores_send_each_other_messages) {
                 finished->set_value(count);
                 return;
             }
-            EXPECT_TRUE(there->post([ball = Ball{there, here, finished}, count]() mutable {
-                ball.hit(count + 1);
-            }));
+            EXPECT_TRUE(there->post(
+                [ball = Ball{there, here, finished}, count]() mutable { ball.hit(count + 1); }));
         }
     };
     ASSERT_TRUE(left->post([&] { Ball{left.get(), right.get(), &finished}.hit(0); }));
@@ -287,5 +288,5 @@ TEST(Core, says_why_a_ring_cannot_be_made) {
     EXPECT_NE(core.error().context.find("io_uring"), std::string::npos) << core.error().context;
 }
 
-}  // namespace
-}  // namespace orlop::runtime
+} // namespace
+} // namespace orlop::runtime

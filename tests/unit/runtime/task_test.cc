@@ -1,4 +1,9 @@
 // Task, Scope, Event, Drain, without a ring: the fake one only provides the loop.
+#include "daemon/base/error.h"
+#include "daemon/runtime/drain.h"
+#include "daemon/runtime/event.h"
+#include "daemon/runtime/fake_backend.h"
+#include "daemon/runtime/scope.h"
 #include "daemon/runtime/task.h"
 
 #include <gtest/gtest.h>
@@ -6,12 +11,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "daemon/base/error.h"
-#include "daemon/runtime/drain.h"
-#include "daemon/runtime/event.h"
-#include "daemon/runtime/fake_backend.h"
-#include "daemon/runtime/scope.h"
 
 namespace orlop::runtime {
 namespace {
@@ -107,11 +106,11 @@ TEST(Task, destroyed_without_being_awaited_never_runs_and_frees_its_arguments) {
 
 TEST(Task, frames_of_one_size_are_reused) {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return;  // every frame is the heap's, so that misuse is seen
+    return; // every frame is the heap's, so that misuse is seen
 #endif
     void* first = allocate_frame(300);
     free_frame(first, 300);
-    void* second = allocate_frame(260);  // same class of 128 bytes
+    void* second = allocate_frame(260); // same class of 128 bytes
     EXPECT_EQ(first, second);
     void* other = allocate_frame(200);
     EXPECT_NE(other, second);
@@ -129,8 +128,8 @@ TEST(Task, frames_of_any_size_can_be_written_to_the_last_byte) {
     }
 }
 
-Task<void> pause(Loop* loop, Duration duration, Counted counted, std::vector<int>* order,
-                 int name) {
+Task<void>
+pause(Loop* loop, Duration duration, Counted counted, std::vector<int>* order, int name) {
     co_await Sleep(*loop, duration);
     order->push_back(name);
 }
@@ -282,5 +281,5 @@ TEST(Drain, an_assigned_watcher_counts_once) {
     EXPECT_EQ(trigger.watchers(), 0u);
 }
 
-}  // namespace
-}  // namespace orlop::runtime
+} // namespace
+} // namespace orlop::runtime

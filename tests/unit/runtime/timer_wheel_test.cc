@@ -1,3 +1,4 @@
+#include "daemon/runtime/fake_random.h"
 #include "daemon/runtime/timer_wheel.h"
 
 #include <gtest/gtest.h>
@@ -8,8 +9,6 @@
 #include <optional>
 #include <set>
 #include <vector>
-
-#include "daemon/runtime/fake_random.h"
 
 namespace orlop::runtime {
 namespace {
@@ -40,10 +39,18 @@ Instant rounded_up(Instant when) {
 }
 
 TEST(TimerWheel, fires_at_the_deadline_and_not_before) {
-    const Duration deadlines[] = {
-        Duration(1),        microseconds(1500), milliseconds(1),       milliseconds(63),
-        milliseconds(64),   milliseconds(65),   milliseconds(4095),    milliseconds(4096),
-        milliseconds(4097), milliseconds(262'144), milliseconds(16'777'216), hours(24 * 30)};
+    const Duration deadlines[] = {Duration(1),
+                                  microseconds(1500),
+                                  milliseconds(1),
+                                  milliseconds(63),
+                                  milliseconds(64),
+                                  milliseconds(65),
+                                  milliseconds(4095),
+                                  milliseconds(4096),
+                                  milliseconds(4097),
+                                  milliseconds(262'144),
+                                  milliseconds(16'777'216),
+                                  hours(24 * 30)};
     for (Duration deadline : deadlines) {
         TimerWheel wheel(start);
         Probe probe;
@@ -72,7 +79,7 @@ TEST(TimerWheel, a_callback_may_set_and_cancel_any_timer_itself_included) {
     Probe first, second, third;
     first.action = [&] {
         if (first.fired < 3) {
-            wheel.set(first.timer, start + milliseconds(1));  // past: the next tick
+            wheel.set(first.timer, start + milliseconds(1)); // past: the next tick
         }
         second.timer.cancel();
         wheel.set(third.timer, start + hours(1));
@@ -164,7 +171,7 @@ struct Model {
     }
 };
 
-Duration some_span(FakeRandom& random) {  // microseconds to 48 days, every magnitude as likely
+Duration some_span(FakeRandom& random) { // microseconds to 48 days, every magnitude as likely
     return microseconds(random.between(0, 1ull << random.between(1, 42)));
 }
 
@@ -240,5 +247,5 @@ TEST(TimerWheel, agrees_with_a_sorted_set_of_deadlines) {
     }
 }
 
-}  // namespace
-}  // namespace orlop::runtime
+} // namespace
+} // namespace orlop::runtime
