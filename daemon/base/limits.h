@@ -90,6 +90,9 @@ inline constexpr std::size_t metric_label_bytes_max = 256;
 // Admin.
 inline constexpr std::size_t admin_request_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::size_t admin_connections_max = 64;
+inline constexpr std::size_t admin_answer_bytes_max = 256 * 1024 * 1024;  // read by orlopctl
+inline constexpr std::size_t recent_lines_per_core_max = 4096;
+inline constexpr std::size_t recent_line_bytes_per_core_max = 1024 * 1024;
 
 // Lab.
 inline constexpr std::size_t lab_output_bytes_max = 8 * 1024 * 1024;  // of one captured program
