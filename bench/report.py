@@ -159,7 +159,8 @@ def goal_line(table, goal):
     ratio, low, high, n = interval
     return (f"{head} {statistics.median(ours.values()):.1f} |"
             f" {rival} {statistics.median(theirs.values()):.1f} |"
-            f" {ratio:.2f} ({low:.2f} to {high:.2f}, n={n}) | {verdict(goal, interval, table.noise)} |")
+            f" {ratio:.2f} ({low:.2f} to {high:.2f}, n={n}) |"
+            f" {verdict(goal, interval, table.noise)} |")
 
 
 def pods(records):

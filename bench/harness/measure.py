@@ -43,8 +43,8 @@ class Bench:
     noisy_in_a_row: int = 0
 
     def identity(self):
-        return {"suite": self.suite, "noise": self.noise, "commit": commit(), "kernel": platform.release(),
-                "cpu": cpu_model(), "cores": os.cpu_count(),
+        return {"suite": self.suite, "noise": self.noise, "commit": commit(),
+                "kernel": platform.release(), "cpu": cpu_model(), "cores": os.cpu_count(),
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
     def append(self, record):
