@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <optional>
 
-#include "daemon/base/log.h"
 #include "daemon/lab/cluster.h"
 #include "daemon/lab/object_files.h"
+#include "daemon/lab/notes.h"
 
 namespace orlop::lab {
 
@@ -58,7 +58,7 @@ void Cluster::write_object(const char* kind, const Key& key, const std::string& 
     const std::string path =
         layout_.config_dir() + "/" + object_file_name(kind, key.first, key.second);
     if (auto written = write_atomically(path, text); !written) {
-        log_line(LogLevel::error, "lab", "{}", written.error().context);
+        note("{}", written.error().context);
     }
 }
 
@@ -313,23 +313,32 @@ bool Cluster::drop_namespace(const std::string& ns) {
     if (namespaces_.erase({"", ns}) == 0) {
         return false;
     }
-    const auto in = [&ns](const auto& entry) { return entry.first.first == ns; };
-    for (auto at = std::find_if(deployments_.begin(), deployments_.end(), in);
-         at != deployments_.end(); at = std::find_if(deployments_.begin(), deployments_.end(), in)) {
-        drop("deployment", Key(at->first));
-    }
-    for (auto at = std::find_if(jobs_.begin(), jobs_.end(), in); at != jobs_.end();
-         at = std::find_if(jobs_.begin(), jobs_.end(), in)) {
-        drop("job", Key(at->first));
-    }
-    for (auto at = std::find_if(services_.begin(), services_.end(), in); at != services_.end();
-         at = std::find_if(services_.begin(), services_.end(), in)) {
-        drop_service(Key(at->first));
-    }
-    for (auto& [uid, pod] : pods_) {
-        if (pod.meta.ns == ns) {
-            terminate(pod, monotonic_now());
+    const auto keys_in = [&ns](const auto& objects) {
+        std::vector<Key> keys;
+        for (const auto& [key, object] : objects) {
+            if (key.first == ns) {
+                keys.push_back(key);
+            }
         }
+        return keys;
+    };
+    for (const Key& key : keys_in(deployments_)) {
+        drop("deployment", key);
+    }
+    for (const Key& key : keys_in(jobs_)) {
+        drop("job", key);
+    }
+    for (const Key& key : keys_in(services_)) {
+        drop_service(key);
+    }
+    std::vector<Key> pods;
+    for (const auto& [uid, pod] : pods_) {
+        if (pod.meta.ns == ns) {
+            pods.emplace_back(ns, pod.meta.name);
+        }
+    }
+    for (const Key& key : pods) {
+        drop("pod", key);
     }
     std::erase_if(accounts_, [this, &ns](const auto& entry) {
         if (entry.first.first != ns) {

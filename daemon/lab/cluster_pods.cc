@@ -6,9 +6,9 @@
 #include <algorithm>
 
 #include "daemon/base/limits.h"
-#include "daemon/base/log.h"
 #include "daemon/lab/cgroup.h"
 #include "daemon/lab/cluster.h"
+#include "daemon/lab/notes.h"
 #include "daemon/lab/object_files.h"
 
 namespace orlop::lab {
@@ -146,7 +146,7 @@ Pod* Cluster::create_pod(Pod wanted, Instant now) {
     wanted.runs.resize(wanted.pod.containers.size());
     auto number = nodes_[static_cast<std::size_t>(wanted.node - 1)].pod_numbers.take();
     if (!number) {
-        log_line(LogLevel::error, "lab", "pod {}/{}: {}", wanted.meta.ns, wanted.meta.name,
+        note("pod {}/{}: {}", wanted.meta.ns, wanted.meta.name,
                  number.error().context);
         return nullptr;
     }
@@ -154,7 +154,7 @@ Pod* Cluster::create_pod(Pod wanted, Instant now) {
     const std::string uid = wanted.uid;
     Pod& pod = pods_.emplace(uid, std::move(wanted)).first->second;
     if (auto ready = set_up(pod, config_); !ready) {
-        log_line(LogLevel::error, "lab", "pod {}/{}: {}", pod.meta.ns, pod.meta.name,
+        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
                  ready.error().context);
         discard(pod);
         return nullptr;
@@ -172,7 +172,7 @@ void Cluster::start_runs(Pod& pod, Instant now) {
         }
         const auto pid = start_container(pod, i, config_, images_);
         if (!pid) {
-            log_line(LogLevel::error, "lab", "pod {}/{}: {}", pod.meta.ns, pod.meta.name,
+            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
                      pid.error().context);
             run_ended(pod, run, 127);
             continue;
@@ -216,16 +216,16 @@ void Cluster::child_exited(pid_t pid, int wait_status) {
         if (node.orlopd == pid) {
             node.orlopd = 0;
             node.mesh_state = "stopped";
-            log_line(LogLevel::info, "lab", "orlopd of {} ended with {}", node_name(node.number),
+            note("orlopd of {} ended with {}", node_name(node.number),
                      code);
             return;
         }
         if (node.resolver == pid) {
-            log_line(LogLevel::error, "lab", "resolver of {} ended with {}",
+            note("resolver of {} ended with {}",
                      node_name(node.number), code);
             node.resolver = 0;
             if (auto again = start_resolver(node); !again) {
-                log_line(LogLevel::error, "lab", "resolver: {}", again.error().context);
+                note("resolver: {}", again.error().context);
             }
             return;
         }
@@ -275,7 +275,7 @@ void Cluster::finish_if_ended(Pod& pod) {
     sync_services();
     remove_object_file("Pod", {pod.meta.ns, pod.meta.name});
     if (auto down = take_down(pod, config_); !down) {
-        log_line(LogLevel::error, "lab", "pod {}/{}: {}", pod.meta.ns, pod.meta.name,
+        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
                  down.error().context);
     }
     nodes_[static_cast<std::size_t>(pod.node - 1)].pod_numbers.give_back(pod.number);
@@ -309,7 +309,7 @@ void Cluster::discard(Pod& pod) {
     if (pod.number != 0) {
         remove_object_file("Pod", {pod.meta.ns, pod.meta.name});
         if (auto down = take_down(pod, config_); !down) {
-            log_line(LogLevel::error, "lab", "pod {}/{}: {}", pod.meta.ns, pod.meta.name,
+            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
                      down.error().context);
         }
         nodes_[static_cast<std::size_t>(pod.node - 1)].pod_numbers.give_back(pod.number);

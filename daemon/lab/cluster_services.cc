@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <charconv>
 
-#include "daemon/base/log.h"
 #include "daemon/lab/cluster.h"
 #include "daemon/lab/names.h"
 #include "daemon/lab/nat.h"
 #include "daemon/lab/network.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/process.h"
+#include "daemon/lab/notes.h"
 
 namespace orlop::lab {
 
@@ -124,7 +124,7 @@ void Cluster::sync_nat() {
         Place place;
         place.netns = netns_path(layout_.node_netns(node_name(node.number)));
         if (auto loaded = run({"nft", "-f", "-"}, text4 + text6, place); !loaded) {
-            log_line(LogLevel::error, "lab", "service addresses: {}", loaded.error().context);
+            note("service addresses: {}", loaded.error().context);
         }
     }
     nat4_written_ = std::move(text4);
@@ -150,7 +150,7 @@ void Cluster::sync_names() {
     for (const Node& node : nodes_) {
         const std::string path = layout_.node_dir(node_name(node.number)) + "/dns/hosts";
         if (auto written = write_atomically(path, text); !written) {
-            log_line(LogLevel::error, "lab", "service names: {}", written.error().context);
+            note("service names: {}", written.error().context);
         }
         if (node.resolver != 0) {
             ::kill(node.resolver, SIGHUP);  // dnsmasq reads its hosts again

@@ -166,7 +166,8 @@ public:
     // the write fails. A deleted pod's log can still be read by its full name until down().
     Result<void> logs(const std::string& pod, Follow follow, int fd);
 
-    // orlopd of one node ("" = all). kill is SIGKILL; stop SIGTERM with 30 s; both leave it stopped.
+    // orlopd of one node ("" = all). kill is SIGKILL; stop is SIGTERM and waits up to 40 s; both
+    // leave it stopped.
     Result<void> mesh(const std::string& node, MeshAction action);
 
     // Removes everything, whatever is left of the lab; fine when there is none. An error lists what

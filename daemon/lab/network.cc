@@ -145,8 +145,8 @@ Result<void> make_node_network(const NodePlan& node) {
     if (steps.good()) {
         steps.add(write_settings(node.netns, node_settings(node.families)));
     }
-    // A bridge without an address of its own takes its ports' lowest one, and changes it as pods come
-    // and go: every other pod would send to the old one until its neighbour entry expires.
+    // A bridge without an address of its own takes its ports' lowest one, and changes it as pods
+    // come and go: the others would send to the old one until their neighbour entries expire.
     // The route to the service range exists so that the node's own calls get as far as NAT.
     steps.batch(node.netns, "-4",
                 fmt::format("link set lo up\n"
@@ -209,7 +209,8 @@ Result<void> make_pod_network(const PodPlan& pod) {
 }
 
 Result<void> remove_pod_network(const PodPlan& pod) {
-    const auto cut = run({"ip", "-n", pod.node_netns, "link", "del", fmt::format("p{}", pod.number)});
+    const std::string port = fmt::format("p{}", pod.number);
+    const auto cut = run({"ip", "-n", pod.node_netns, "link", "del", port});
     const auto gone = delete_netns(pod.netns);
     return gone ? cut : gone;
 }

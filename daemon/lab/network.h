@@ -3,7 +3,7 @@
 // A node's namespace holds bridge br0 with the gateway addresses, one port p<number> per pod, and,
 // with two nodes, `uplink` to the other. A pod reaches everything through its gateway with host
 // addresses and an on-link route, so that answers pass the node's NAT even between two pods of one
-// bridge. Both ends of every link are made inside the namespaces: the machine's own never sees them.
+// bridge. Both ends of every link are made inside the namespaces; the machine's own sees none.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The objects orlopd watches, as files in one directory: <state>/config/lab-<kind>-<ns>-<name>.yaml.
+// The objects orlopd watches, as files: <state>/config/lab-<kind>-<ns>-<name>.yaml.
 //
 // render_*() are pure and write YAML that Kubernetes itself would answer, with every text quoted.
 // write_atomically() writes beside the target and renames, so that a watcher never reads half.

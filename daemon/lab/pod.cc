@@ -165,10 +165,11 @@ Result<void> set_up(const Pod& pod, const LabConfig& config) {
         return made;
     }
     const auto ips = pod.ips(config.families);
+    const std::string nsswitch = "passwd: files\ngroup: files\nhosts: files dns\n";
     for (const auto& [path, text] :
          {std::pair{mounts.resolv_conf, render_resolv_conf(pod.meta.ns, gateway4(pod.node))},
           std::pair{mounts.hosts, render_pod_hosts(pod.meta.name, ips)},
-          std::pair{mounts.nsswitch, std::string("passwd: files\ngroup: files\nhosts: files dns\n")}}) {
+          std::pair{mounts.nsswitch, nsswitch}}) {
         if (auto written = write_atomically(path, text); !written) {
             return written;
         }

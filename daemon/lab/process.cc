@@ -118,8 +118,9 @@ void enter_place(int pipe, const Place& place) {
         enter_mounts(pipe, *place.mounts);
     }
     if (!place.hostname.empty()) {
+        const std::size_t size = std::min<std::size_t>(place.hostname.size(), 63);
         if (::unshare(CLONE_NEWUTS | CLONE_NEWIPC) != 0 ||
-            ::sethostname(place.hostname.c_str(), std::min<std::size_t>(place.hostname.size(), 63)) != 0) {
+            ::sethostname(place.hostname.c_str(), size) != 0) {
             give_up(pipe, "set host name");
         }
     }

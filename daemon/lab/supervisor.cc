@@ -10,9 +10,9 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "daemon/base/log.h"
 #include "daemon/lab/lab.h"
 #include "daemon/lab/status_wire.h"
+#include "daemon/lab/notes.h"
 
 namespace orlop::lab {
 
@@ -108,7 +108,7 @@ private:
         }
         const auto sent = send_message(peer.get(), answer(cluster_, *request));
         if (!sent) {
-            log_line(LogLevel::warning, "lab", "answer: {}", sent.error().context);
+            note("answer: {}", sent.error().context);
         }
     }
 

@@ -1,5 +1,5 @@
-// Stand-in for clientapp of tutorial 001: GETs ENDPOINT_URL every INTERVAL (default 200ms) for ever,
-// or COUNT times, and prints one line per call and a running tally.
+// Stand-in for clientapp of tutorial 001: GETs ENDPOINT_URL every INTERVAL (default 200ms) for
+// ever, or COUNT times, and prints one line per call and a running tally.
 #include "tests/apps/http.h"
 
 int main() {
