@@ -136,7 +136,7 @@ void Datapath::Impl::adopt() {
         pod.record.netns_cookie = entry->netns_cookie;
         pod.record.state =
             kernel->is_enrolled(entry->netns_cookie) ? PodState::enrolled : PodState::draining;
-        pod.record.fwmark_accept_before = 0; // the kernel's default; the true value is lost
+        pod.record.mark_sysctls_before = 0; // the kernel's default; the true value is lost
         pods.emplace(fmt::format("slot:{}", slot), std::move(pod));
     }
     for (std::uint64_t cookie : kernel->list_enrolled()) {
@@ -277,8 +277,8 @@ Result<PreparedPod> Datapath::prepare(const PodSpec& spec) {
     pod.addresses = seen->addresses;
     pod.claim = Claim::claimed;
     pod.record.netns_path = spec.netns_path;
-    if (spec.source == SourceAddress::caller && !pod.record.fwmark_accept_before) {
-        pod.record.fwmark_accept_before = seen->fwmark_accept;
+    if (spec.source == SourceAddress::caller && !pod.record.mark_sysctls_before) {
+        pod.record.mark_sysctls_before = seen->mark_sysctls;
     }
     pod.network = std::make_shared<PodNetwork>(std::move(*netns), std::move(*exemptions));
     if (auto saved = impl_->save(); !saved) {
@@ -381,7 +381,7 @@ Result<void> Datapath::finish_leave(std::string_view uid) {
     }
     Pod& pod = **found;
     impl_->remove_kernel_state(pod.record);
-    auto cleaned = remove_routing(pod.network->netns_fd(), pod.record.fwmark_accept_before);
+    auto cleaned = remove_routing(pod.network->netns_fd(), pod.record.mark_sysctls_before);
     if (!cleaned) { // stays in the journal, to be tried again
         return fail(cleaned.error().kind, fmt::format("pod {}: {}", uid, cleaned.error().context));
     }
@@ -426,7 +426,7 @@ Result<void> Datapath::remove_unclaimed() {
         impl_->remove_kernel_state(pod.record);
         // A namespace that is gone took its rules along.
         if (auto netns = find_netns(pod.record.netns_path, pod.record.netns_cookie)) {
-            auto cleaned = remove_routing(netns->get(), pod.record.fwmark_accept_before);
+            auto cleaned = remove_routing(netns->get(), pod.record.mark_sysctls_before);
             if (!cleaned) {
                 return cleaned;
             }

@@ -32,7 +32,7 @@ std::vector<JournalPod> known_pods(const Options& options) {
             pod.uid = fmt::format("slot:{}", pinned.slot);
             pod.slot = pinned.slot;
             pod.netns_cookie = pinned.netns_cookie;
-            pod.fwmark_accept_before = 0;
+            pod.mark_sysctls_before = 0;
             pods.push_back(std::move(pod));
         }
     }
@@ -134,7 +134,7 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
             continue; // gone, with everything in it
         }
         auto routing = list_routing_of(netns->get(), pod.uid);
-        auto cleaned = remove_routing(netns->get(), pod.fwmark_accept_before);
+        auto cleaned = remove_routing(netns->get(), pod.mark_sysctls_before);
         if (!cleaned && !first_failure) {
             first_failure = cleaned.error();
         }

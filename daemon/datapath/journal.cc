@@ -59,9 +59,9 @@ std::optional<JournalPod> parse_pod(std::string_view line) {
                    .slot = *slot,
                    .netns_cookie = *cookie,
                    .state = *state,
-                   .fwmark_accept_before = std::nullopt};
-    if (fields[4] == "0" || fields[4] == "1") {
-        pod.fwmark_accept_before = fields[4] == "1" ? 1 : 0;
+                   .mark_sysctls_before = std::nullopt};
+    if (fields[4].size() == 1 && fields[4][0] >= '0' && fields[4][0] <= '7') {
+        pod.mark_sysctls_before = fields[4][0] - '0';
     } else if (fields[4] != "-") {
         return std::nullopt;
     }
@@ -124,7 +124,7 @@ std::string format_journal(std::string_view boot_id, const std::vector<JournalPo
     std::string text = fmt::format("{}\t{}\t{}\n", magic, version, boot_id);
     for (const JournalPod& pod : pods) {
         std::string before =
-            pod.fwmark_accept_before ? std::to_string(*pod.fwmark_accept_before) : "-";
+            pod.mark_sysctls_before ? std::to_string(*pod.mark_sysctls_before) : "-";
         text += fmt::format("pod\t{}\t{}\t{}\t{}\t{}\t{}\n",
                             pod.slot,
                             pod_state_name(pod.state),

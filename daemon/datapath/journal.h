@@ -23,7 +23,7 @@ struct JournalPod {
     std::uint32_t slot = 0;
     std::uint64_t netns_cookie = 0;
     PodState state = PodState::prepared;
-    std::optional<int> fwmark_accept_before; // unset: we did not change it
+    std::optional<int> mark_sysctls_before; // unset: we did not change it
     bool operator==(const JournalPod&) const = default;
 };
 

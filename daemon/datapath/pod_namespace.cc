@@ -153,8 +153,8 @@ Result<Surroundings> look_around(int netns_fd, const std::vector<IpAddress>& giv
                                 seen.addresses.size(),
                                 ORLOP_POD_ADDRESSES_MAX));
     }
-    if (auto accept = read_fwmark_accept()) {
-        seen.fwmark_accept = *accept;
+    if (auto accept = read_mark_sysctls()) {
+        seen.mark_sysctls = *accept;
     }
     return seen;
 }
@@ -178,17 +178,17 @@ add_routing(int netns_fd, const std::vector<IpAddress>& addresses, SourceAddress
             return done;
         }
     }
-    return source == SourceAddress::caller ? write_fwmark_accept(1) : Result<void>{};
+    return source == SourceAddress::caller ? write_mark_sysctls(all_mark_sysctls) : Result<void>{};
 }
 
-Result<void> remove_routing(int netns_fd, std::optional<int> fwmark_accept) {
+Result<void> remove_routing(int netns_fd, std::optional<int> mark_sysctls) {
     auto visit = NetnsVisit::enter(netns_fd);
     if (!visit) {
         return std::unexpected(visit.error());
     }
     auto removed = remove_loop_routing();
-    if (fwmark_accept) {
-        if (auto restored = write_fwmark_accept(*fwmark_accept); !restored) {
+    if (mark_sysctls) {
+        if (auto restored = write_mark_sysctls(*mark_sysctls); !restored) {
             return restored;
         }
     }

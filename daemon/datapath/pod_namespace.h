@@ -21,15 +21,15 @@ Result<std::uint64_t> netns_cookie_of(int netns_fd);
 
 struct Surroundings {
     std::vector<IpAddress> addresses; // the given ones, then those found, without repeats
-    int fwmark_accept = 0;
+    int mark_sysctls = 0;
 };
 // Refuses a pod without any address or with more than ORLOP_POD_ADDRESSES_MAX.
 Result<Surroundings> look_around(int netns_fd, const std::vector<IpAddress>& given);
 
 Result<void>
 add_routing(int netns_fd, const std::vector<IpAddress>& addresses, SourceAddress source);
-// Removes rules and routes; restores tcp_fwmark_accept when `fwmark_accept` is given.
-Result<void> remove_routing(int netns_fd, std::optional<int> fwmark_accept);
+// Removes rules and routes; restores the sysctls when `mark_sysctls` is given.
+Result<void> remove_routing(int netns_fd, std::optional<int> mark_sysctls);
 
 Result<Listeners> make_listeners(int netns_fd);
 

@@ -24,7 +24,13 @@ namespace orlop::datapath {
 namespace {
 
 constexpr int lo_index = 1;
-constexpr const char* fwmark_accept_path = "/proc/sys/net/ipv4/tcp_fwmark_accept";
+// The app's accepted socket answers with the mark of the delivery, and so does the kernel itself
+// when nobody listens: without the reflection its RST would leave by eth0 and the delivery hang.
+constexpr std::array<const char*, 3> mark_sysctl_paths = {
+    "/proc/sys/net/ipv4/tcp_fwmark_accept",
+    "/proc/sys/net/ipv4/fwmark_reflect",
+    "/proc/sys/net/ipv6/fwmark_reflect",
+};
 constexpr std::array<std::uint32_t, 2> marks{ORLOP_MARK_OUT, ORLOP_MARK_IN};
 
 // One request: header, fixed part, attributes. Ours are far below the size.
@@ -296,23 +302,35 @@ std::vector<IpAddress> list_interface_addresses(std::size_t count_max) {
     return found;
 }
 
-Result<int> read_fwmark_accept() {
-    UniqueFd file(::open(fwmark_accept_path, O_RDONLY | O_CLOEXEC));
-    char digit = '0';
-    if (!file.valid() || ::read(file.get(), &digit, 1) != 1) {
-        return fail_errno(errno, std::string("read ") + fwmark_accept_path);
+Result<int> read_mark_sysctls() {
+    int bits = 0;
+    for (std::size_t i = 0; i < mark_sysctl_paths.size(); ++i) {
+        UniqueFd file(::open(mark_sysctl_paths[i], O_RDONLY | O_CLOEXEC));
+        char digit = '0';
+        if (!file.valid()) {
+            continue; // IPv6 is absent
+        }
+        if (::read(file.get(), &digit, 1) != 1) {
+            return fail_errno(errno, std::string("read ") + mark_sysctl_paths[i]);
+        }
+        bits |= digit == '0' ? 0 : 1 << i;
     }
-    return digit == '0' ? 0 : 1;
+    return bits;
 }
 
-Result<void> write_fwmark_accept(int value) {
-    UniqueFd file(::open(fwmark_accept_path, O_WRONLY | O_CLOEXEC));
-    const char* digit = value == 0 ? "0" : "1";
-    if (!file.valid() || ::write(file.get(), digit, 1) != 1) {
-        return fail_errno(errno,
-                          std::string("write ") + fwmark_accept_path +
-                              " (is /proc/sys read-only? mount it writable for orlopd, or "
-                              "let apps see the pod's address)");
+Result<void> write_mark_sysctls(int bits) {
+    for (std::size_t i = 0; i < mark_sysctl_paths.size(); ++i) {
+        UniqueFd file(::open(mark_sysctl_paths[i], O_WRONLY | O_CLOEXEC));
+        if (!file.valid() && errno == ENOENT) {
+            continue;
+        }
+        const char* digit = (bits >> i & 1) == 0 ? "0" : "1";
+        if (!file.valid() || ::write(file.get(), digit, 1) != 1) {
+            return fail_errno(errno,
+                              std::string("write ") + mark_sysctl_paths[i] +
+                                  " (is /proc/sys read-only? mount it writable for orlopd, or "
+                                  "let apps see the pod's address)");
+        }
     }
     return {};
 }

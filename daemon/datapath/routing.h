@@ -23,8 +23,10 @@ std::vector<std::string> list_loop_routing(); // one line per rule and route, fo
 // Addresses of every interface but lo, at most `count_max`.
 std::vector<IpAddress> list_interface_addresses(std::size_t count_max);
 
-// net.ipv4.tcp_fwmark_accept of the current namespace; it serves IPv6 as well.
-Result<int> read_fwmark_accept();
-Result<void> write_fwmark_accept(int value);
+// Bits of the current namespace: 1 net.ipv4.tcp_fwmark_accept (serves IPv6 as well),
+// 2 net.ipv4.fwmark_reflect, 4 net.ipv6.fwmark_reflect.
+inline constexpr int all_mark_sysctls = 7;
+Result<int> read_mark_sysctls();
+Result<void> write_mark_sysctls(int value);
 
 } // namespace orlop::datapath

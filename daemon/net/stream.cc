@@ -250,6 +250,11 @@ void Stream::sent(int result) {
         write_error_ = Error{ErrorKind::reset, "send: the peer stopped taking bytes",
                              Side::internal, EPIPE};
     }
+    if (write_error_) {
+        // The kernel tells a socket's error once: the reader must not take what follows for an
+        // orderly end.
+        fail_stream(*write_error_);
+    }
     if (writer_) {
         loop_.resume_later(std::exchange(writer_, nullptr));
     }

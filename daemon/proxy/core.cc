@@ -1,5 +1,7 @@
 #include "daemon/proxy/core.h"
 
+#include <algorithm>
+
 #include "daemon/base/log.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/exchange_pool.h"
@@ -88,7 +90,12 @@ void accept_into(ProxyCore& core, const LocalPodPtr& pod, int fd, Serve serve) {
     auto stream = std::make_unique<net::TcpStream>(core.loop(), fd);
     Conversation conversation{&core, pod, nullptr, stream->local_address(),
                               stream->peer_address()};
-    bool self_made = conversation.original.ip.is_loopback();
+    // Not steered: somebody inside the pod connected to the listener's own port.
+    const auto* own = pod->workload.get();
+    bool self_made =
+        conversation.original.ip.is_loopback() ||
+        (serve == &serve_outbound && own != nullptr &&
+         std::ranges::find(own->addresses, conversation.original.ip) != own->addresses.end());
     bool over = core.scope().live() >= limits::connections_per_core_max ||
                 pod->live.size() >= limits::connections_per_workload_max;
     if (self_made || over || !pod->workload || core.draining()) {

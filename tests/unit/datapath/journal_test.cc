@@ -10,13 +10,13 @@ TEST(Journal, reads_back_what_it_wrote) {
                                   .slot = 1,
                                   .netns_cookie = 7,
                                   .state = PodState::enrolled,
-                                  .fwmark_accept_before = 0},
+                                  .mark_sysctls_before = 0},
                                  {.uid = "x",
                                   .netns_path = "/proc/12/ns/net",
                                   .slot = 4096,
                                   .netns_cookie = ~0ull,
                                   .state = PodState::draining,
-                                  .fwmark_accept_before = std::nullopt}};
+                                  .mark_sysctls_before = std::nullopt}};
     auto read = parse_journal(format_journal("boot-1", pods), "boot-1");
     ASSERT_TRUE(read.has_value()) << read.error().context;
     EXPECT_EQ(*read, pods);
@@ -28,7 +28,7 @@ TEST(Journal, of_another_boot_is_empty) {
                                   .slot = 1,
                                   .netns_cookie = 7,
                                   .state = PodState::enrolled,
-                                  .fwmark_accept_before = 0}};
+                                  .mark_sysctls_before = 0}};
     auto read = parse_journal(format_journal("boot-1", pods), "boot-2");
     ASSERT_TRUE(read.has_value());
     EXPECT_TRUE(read->empty());
