@@ -1,0 +1,12 @@
+// orlopctl: for people and scripts.
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "daemon/app/cli/arguments.h"
+
+int main(int argc, char** argv) {
+    // A pipe that closes early (orlopctl get ... | head) ends us quietly, as every filter.
+    std::signal(SIGPIPE, SIG_DFL);
+    return orlop::app::cli::run(std::vector<std::string>(argv + 1, argv + argc), {});
+}
