@@ -37,7 +37,9 @@ void Loop::turn(Backend::Wait wait) {
     timers_.expire(now_);
     bool work_waits = !ready_.empty() || stopping_;
     auto effective = work_waits ? Backend::Wait::no : wait;
+    polling_ = true;
     backend_->poll(effective, timers_.next_deadline());
+    polling_ = false;
     now_ = backend_->now();
     timers_.expire(now_);
     run_ready();

@@ -46,7 +46,8 @@ public:
 
     Backend& backend() { return *backend_; }
     TimerWheel& timers() { return timers_; }
-    Instant now() const { return now_; } // as of this turn
+    // As of this turn; read afresh for callbacks of completions, since the poll may have waited.
+    Instant now() const { return polling_ ? backend_->now() : now_; }
 
 private:
     void run_ready();
@@ -60,6 +61,7 @@ private:
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> running_;
     bool stopping_ = false;
+    bool polling_ = false;
 
     std::mutex messages_mutex_;
     std::vector<std::function<void()>> messages_;
