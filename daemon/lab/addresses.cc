@@ -1,25 +1,41 @@
 #include "daemon/lab/addresses.h"
 
-#include <fmt/core.h>
-
 #include "daemon/base/ip.h"
+
+#include <fmt/core.h>
 
 namespace orlop::lab {
 
-std::string gateway4(int node) { return fmt::format("10.244.{}.1", node); }
-std::string gateway6(int node) { return fmt::format("fd00:10:244:{}::1", node); }
-std::string pod_range4(int node) { return fmt::format("10.244.{}.0/24", node); }
-std::string pod_range6(int node) { return fmt::format("fd00:10:244:{}::/64", node); }
-std::string pod_ip4(int node, int number) { return fmt::format("10.244.{}.{}", node, number); }
+std::string gateway4(int node) {
+    return fmt::format("10.244.{}.1", node);
+}
+std::string gateway6(int node) {
+    return fmt::format("fd00:10:244:{}::1", node);
+}
+std::string pod_range4(int node) {
+    return fmt::format("10.244.{}.0/24", node);
+}
+std::string pod_range6(int node) {
+    return fmt::format("fd00:10:244:{}::/64", node);
+}
+std::string pod_ip4(int node, int number) {
+    return fmt::format("10.244.{}.{}", node, number);
+}
 std::string pod_ip6(int node, int number) {
     return fmt::format("fd00:10:244:{}::{:x}", node, number);
 }
-std::string wire4(int node) { return fmt::format("172.31.0.{}", node); }
-std::string wire6(int node) { return fmt::format("fd00:172:31::{}", node); }
+std::string wire4(int node) {
+    return fmt::format("172.31.0.{}", node);
+}
+std::string wire6(int node) {
+    return fmt::format("fd00:172:31::{}", node);
+}
 std::string service_ip4(int number) {
     return fmt::format("10.96.{}.{}", number >> 8, number & 0xff);
 }
-std::string service_ip6(int number) { return fmt::format("fd00:10:96::{:x}", number); }
+std::string service_ip6(int number) {
+    return fmt::format("fd00:10:96::{:x}", number);
+}
 
 Result<int> NumberPool::take() {
     const int size = last_ - first_ + 1;
@@ -51,4 +67,4 @@ Result<int> service_number(std::string_view address) {
     return static_cast<int>(ip->to_v4() & 0xffffU);
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

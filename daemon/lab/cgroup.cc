@@ -1,32 +1,34 @@
 #include "daemon/lab/cgroup.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
-#include <memory>
-
 #include "daemon/base/clock.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/object_files.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
 namespace {
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+    return ::access(path.c_str(), F_OK) == 0;
+}
 
 struct CloseDir {
     void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-}  // namespace
+} // namespace
 
 Result<std::string> find_cgroup_root() {
     const auto mounts = read_text_file("/proc/self/mounts");
@@ -81,8 +83,8 @@ Result<void> kill_cgroup(const std::string& path, std::chrono::milliseconds limi
     }
     UniqueFd events(::open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
     while (cgroup_populated(path)) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            deadline - monotonic_now());
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(deadline - monotonic_now());
         if (left.count() <= 0) {
             return fail(ErrorKind::timed_out, path + ": processes survive SIGKILL");
         }
@@ -135,4 +137,4 @@ Result<void> remove_cgroup(const std::string& path) {
     return fail_errno(errno, "remove cgroup " + path);
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

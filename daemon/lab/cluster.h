@@ -14,11 +14,6 @@
 //     for (;;) { wait for request, child or `due`; ...; due = cluster.tick(monotonic_now()); }
 #pragma once
 
-#include <map>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "daemon/base/clock.h"
 #include "daemon/base/error.h"
 #include "daemon/lab/addresses.h"
@@ -28,6 +23,11 @@
 #include "daemon/lab/nat.h"
 #include "daemon/lab/pod.h"
 
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace orlop::lab {
 
 enum class MetaField : unsigned char { labels, annotations };
@@ -36,24 +36,26 @@ class Cluster {
 public:
     Cluster(LabConfig config, LabFile images);
 
-    Result<void> start();  // nodes, resolvers, namespace default, orlopds
+    Result<void> start(); // nodes, resolvers, namespace default, orlopds
 
     Result<std::vector<std::string>> apply(const Manifest& manifest);
     Result<std::vector<std::string>> remove(const Manifest& manifest);
     // kind: singular, plural or short as kubectl takes it.
-    Result<std::string> remove_object(const std::string& kind, const std::string& ns,
-                                      const std::string& name);
+    Result<std::string>
+    remove_object(const std::string& kind, const std::string& ns, const std::string& name);
     Result<void> scale(const std::string& ns, const std::string& deployment, int replicas);
-    Result<void> change_meta(MetaField field, const std::string& ns, const std::string& object,
+    Result<void> change_meta(MetaField field,
+                             const std::string& ns,
+                             const std::string& object,
                              const std::vector<std::string>& changes);
     Result<void> mesh(const std::string& node, MeshAction action);
     Status status() const;
 
     void child_exited(pid_t pid, int wait_status);
-    Instant tick(Instant now);  // when to call again at the latest
+    Instant tick(Instant now); // when to call again at the latest
 
 private:
-    using Key = std::pair<std::string, std::string>;  // namespace, name
+    using Key = std::pair<std::string, std::string>; // namespace, name
 
     struct Node {
         int number = 1;
@@ -64,12 +66,12 @@ private:
     };
     struct Service {
         ServiceObject object;
-        int number = 0;  // 0: headless
+        int number = 0; // 0: headless
         std::string created;
     };
     struct Deployment {
         DeploymentObject object;
-        std::string hash;  // of the pod template
+        std::string hash; // of the pod template
     };
     struct Job {
         JobObject object;
@@ -79,7 +81,7 @@ private:
         int exit_code = 0;
         Instant retry_at{};
     };
-    struct Simple {  // Namespace, ServiceAccount
+    struct Simple { // Namespace, ServiceAccount
         Meta meta;
         std::string created;
     };
@@ -129,8 +131,7 @@ private:
     std::vector<const Pod*> endpoints_of(const Service& service) const;
     void sync_nat();
     void sync_names();
-    void collect_nat(const Service& service, Families family,
-                     std::vector<NatPort>& ports) const;
+    void collect_nat(const Service& service, Families family, std::vector<NatPort>& ports) const;
     std::vector<std::string> service_ips(const Service& service) const;
     ServiceStatus service_status(const Key& key, const Service& service) const;
     PodStatus pod_status(const Pod& pod) const;
@@ -140,12 +141,12 @@ private:
     LabLayout layout_;
     std::vector<Node> nodes_;
     NumberPool service_numbers_{service_number_first, service_number_last};
-    std::map<Key, Simple> namespaces_;  // key: "", name
+    std::map<Key, Simple> namespaces_; // key: "", name
     std::map<Key, Simple> accounts_;
     std::map<Key, Service> services_;
     std::map<Key, Deployment> deployments_;
     std::map<Key, Job> jobs_;
-    std::map<std::string, Pod> pods_;  // by uid
+    std::map<std::string, Pod> pods_; // by uid
     std::string nat4_written_;
     std::string nat6_written_;
     std::string names_written_;
@@ -154,7 +155,7 @@ private:
 
 std::string now_rfc3339();
 std::string random_uuid();
-std::string random_suffix(int letters);  // of Kubernetes' alphabet
+std::string random_suffix(int letters); // of Kubernetes' alphabet
 std::string hash_of(const PodTemplate& pod);
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,13 +1,4 @@
 // Nodes of the cluster: their namespaces, resolvers and orlopds.
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <filesystem>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/cgroup.h"
 #include "daemon/lab/cluster.h"
@@ -15,6 +6,15 @@
 #include "daemon/lab/network.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/process.h"
+
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <fcntl.h>
+#include <filesystem>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -52,7 +52,7 @@ Result<void> wait_for_port_53(pid_t pid, const std::string& log) {
     return fail(ErrorKind::system, "dnsmasq does not serve: " + (said ? *said : log));
 }
 
-}  // namespace
+} // namespace
 
 Result<void> Cluster::start() {
     std::vector<std::string> lines;
@@ -66,8 +66,8 @@ Result<void> Cluster::start() {
     }
     if (nodes_.size() == 2) {
         const auto plan = [this](const Node& node) {
-            return NodePlan{layout_.node_netns(node_name(node.number)), node.number,
-                            config_.families};
+            return NodePlan{
+                layout_.node_netns(node_name(node.number)), node.number, config_.families};
         };
         if (auto joined = join_nodes(plan(nodes_[0]), plan(nodes_[1])); !joined) {
             return joined;
@@ -123,8 +123,8 @@ Result<void> Cluster::start_resolver(Node& node) {
         return std::unexpected(log.error());
     }
     Spawn request;
-    request.argv = resolver_argv({folder + "/hosts", node_ips(node.number, config_.families),
-                                  folder + "/dnsmasq.pid"});
+    request.argv = resolver_argv(
+        {folder + "/hosts", node_ips(node.number, config_.families), folder + "/dnsmasq.pid"});
     request.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
     request.place.cgroup = layout_.node_cgroup(name) + "/resolver";
     request.place.netns = netns_path(layout_.node_netns(name));
@@ -148,17 +148,25 @@ Result<void> Cluster::start_orlopd(Node& node) {
     }
     Spawn request;
     request.argv = {config_.orlopd_path,
-                    "--node-name", name,
-                    "--config-dir", layout_.config_dir(),
-                    "--sandbox-dir", folder + "/sandboxes",
-                    "--state-dir", folder + "/state",
-                    "--socket", folder + "/orlopd.sock",
-                    "--cgroup", layout_.node_cgroup(name),
-                    "--bpffs", layout_.bpffs(name),
-                    "--ca-dir", layout_.ca_dir(),
-                    "--access-log", folder + "/orlopd.access.log"};
-    request.argv.insert(request.argv.end(), config_.orlopd_args.begin(),
-                        config_.orlopd_args.end());
+                    "--node-name",
+                    name,
+                    "--config-dir",
+                    layout_.config_dir(),
+                    "--sandbox-dir",
+                    folder + "/sandboxes",
+                    "--state-dir",
+                    folder + "/state",
+                    "--socket",
+                    folder + "/orlopd.sock",
+                    "--cgroup",
+                    layout_.node_cgroup(name),
+                    "--bpffs",
+                    layout_.bpffs(name),
+                    "--ca-dir",
+                    layout_.ca_dir(),
+                    "--access-log",
+                    folder + "/orlopd.access.log"};
+    request.argv.insert(request.argv.end(), config_.orlopd_args.begin(), config_.orlopd_args.end());
     request.place.cgroup = layout_.node_cgroup(name) + "/orlopd";
     request.place.netns = netns_path(layout_.node_netns(name));
     request.stdout_fd = log->get();
@@ -202,7 +210,7 @@ Result<void> Cluster::mesh_one(Node& node, MeshAction action) {
         }
         return start_orlopd(node);
     case MeshAction::stop:
-    case MeshAction::restart:  // the handle waits, then asks for `start`
+    case MeshAction::restart: // the handle waits, then asks for `start`
         if (node.orlopd != 0) {
             ::kill(node.orlopd, SIGTERM);
         }
@@ -231,4 +239,4 @@ NodeStatus Cluster::node_status(const Node& node) const {
     return status;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

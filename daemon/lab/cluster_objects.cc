@@ -1,12 +1,12 @@
 // Objects of the cluster: what is wanted, as manifests say it.
+#include "daemon/lab/cluster.h"
+#include "daemon/lab/notes.h"
+#include "daemon/lab/object_files.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <optional>
-
-#include "daemon/lab/cluster.h"
-#include "daemon/lab/object_files.h"
-#include "daemon/lab/notes.h"
 
 namespace orlop::lab {
 
@@ -18,12 +18,21 @@ std::string canonical_kind(const std::string& word) {
     for (const char c : word) {
         lower += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     }
-    static constexpr const char* spellings[][2] = {
-        {"deploy", "deployment"}, {"deployments", "deployment"}, {"jobs", "job"},
-        {"po", "pod"}, {"pods", "pod"}, {"svc", "service"}, {"services", "service"},
-        {"ns", "namespace"}, {"namespaces", "namespace"}, {"sa", "serviceaccount"},
-        {"serviceaccounts", "serviceaccount"}, {"vs", "virtualservice"},
-        {"dr", "destinationrule"}, {"pa", "peerauthentication"}, {"gw", "gateway"}};
+    static constexpr const char* spellings[][2] = {{"deploy", "deployment"},
+                                                   {"deployments", "deployment"},
+                                                   {"jobs", "job"},
+                                                   {"po", "pod"},
+                                                   {"pods", "pod"},
+                                                   {"svc", "service"},
+                                                   {"services", "service"},
+                                                   {"ns", "namespace"},
+                                                   {"namespaces", "namespace"},
+                                                   {"sa", "serviceaccount"},
+                                                   {"serviceaccounts", "serviceaccount"},
+                                                   {"vs", "virtualservice"},
+                                                   {"dr", "destinationrule"},
+                                                   {"pa", "peerauthentication"},
+                                                   {"gw", "gateway"}};
     for (const auto& [from, to] : spellings) {
         if (lower == from) {
             return to;
@@ -49,7 +58,7 @@ Result<void> change_one(Labels& values, const std::string& change) {
     return fail(ErrorKind::invalid_input, change + ": must be key=value or key-");
 }
 
-}  // namespace
+} // namespace
 
 Cluster::Cluster(LabConfig config, LabFile images)
     : config_(std::move(config)), images_(std::move(images)), layout_(config_) {}
@@ -77,7 +86,9 @@ Result<void> Cluster::check_commands(const std::string& object, const PodTemplat
             return node_name(node.number) == pod.node_name;
         })) {
         return fail(ErrorKind::invalid_input,
-                    fmt::format("{}: no node {}: the lab has {}", object, pod.node_name,
+                    fmt::format("{}: no node {}: the lab has {}",
+                                object,
+                                pod.node_name,
                                 nodes_.size() == 1 ? "n1" : "n1 and n2"));
     }
     return {};
@@ -121,8 +132,7 @@ void Cluster::ensure_namespace(const std::string& ns, std::vector<std::string>& 
     }
 }
 
-std::string Cluster::apply_simple(std::map<Key, Simple>& kept, const char* kind,
-                                  const Meta& meta) {
+std::string Cluster::apply_simple(std::map<Key, Simple>& kept, const char* kind, const Meta& meta) {
     const Key key{meta.ns, meta.name};
     const bool is_namespace = meta.ns.empty();
     const auto found = kept.find(key);
@@ -130,7 +140,8 @@ std::string Cluster::apply_simple(std::map<Key, Simple>& kept, const char* kind,
     if (is_namespace) {
         object.meta.labels["kubernetes.io/metadata.name"] = meta.name;
     }
-    write_object(kind, key,
+    write_object(kind,
+                 key,
                  is_namespace ? render_namespace(object.meta, object.created)
                               : render_service_account(object.meta, object.created));
     const char* what = found == kept.end() ? "created" : "configured";
@@ -153,7 +164,8 @@ Result<std::string> Cluster::apply_service(const ServiceObject& object) {
         if (!number || !service_numbers_.take_exactly(*number)) {
             return fail(ErrorKind::invalid_input,
                         fmt::format("service/{}: spec.clusterIP {} is taken or out of range",
-                                    object.meta.name, object.cluster_ip));
+                                    object.meta.name,
+                                    object.cluster_ip));
         }
         service.number = *number;
     } else {
@@ -177,11 +189,11 @@ std::string Cluster::apply_deployment(const DeploymentObject& object) {
     const Key key{object.meta.ns, object.meta.name};
     const auto found = deployments_.find(key);
     Deployment deployment{object, hash_of(object.pod)};
-    const char* what = found == deployments_.end() ? "created"
-                       : found->second.hash == deployment.hash &&
-                               found->second.object.replicas == object.replicas
-                           ? "unchanged"
-                           : "configured";
+    const char* what =
+        found == deployments_.end() ? "created"
+        : found->second.hash == deployment.hash && found->second.object.replicas == object.replicas
+            ? "unchanged"
+            : "configured";
     deployments_[key] = std::move(deployment);
     return said("deployment", object.meta.name, what);
 }
@@ -189,7 +201,7 @@ std::string Cluster::apply_deployment(const DeploymentObject& object) {
 std::string Cluster::apply_job(const JobObject& object) {
     const Key key{object.meta.ns, object.meta.name};
     if (jobs_.contains(key)) {
-        return said("job", object.meta.name, "unchanged");  // a Job's template is immutable
+        return said("job", object.meta.name, "unchanged"); // a Job's template is immutable
     }
     jobs_[key].object = object;
     return said("job", object.meta.name, "created");
@@ -390,8 +402,8 @@ bool Cluster::drop(const std::string& kind, const Key& key) {
     return there;
 }
 
-Result<std::string> Cluster::remove_object(const std::string& kind, const std::string& ns,
-                                           const std::string& name) {
+Result<std::string>
+Cluster::remove_object(const std::string& kind, const std::string& ns, const std::string& name) {
     const std::string canonical = canonical_kind(kind);
     if (name.empty() || name.find('/') != std::string::npos) {
         return fail(ErrorKind::invalid_input, "an object is named kind/name, as job/NAME");
@@ -448,7 +460,8 @@ Result<void> Cluster::scale(const std::string& ns, const std::string& deployment
     return {};
 }
 
-Result<void> Cluster::change_meta(MetaField field, const std::string& ns,
+Result<void> Cluster::change_meta(MetaField field,
+                                  const std::string& ns,
                                   const std::string& object,
                                   const std::vector<std::string>& changes) {
     const std::size_t slash = std::min(object.find('/'), object.size());
@@ -470,7 +483,8 @@ Result<void> Cluster::change_meta(MetaField field, const std::string& ns,
     if (meta == nullptr) {
         return fail(ErrorKind::not_found,
                     fmt::format("{}: no such namespace (ns/NAME) or running pod (pod/NAME) in {}",
-                                object, ns));
+                                object,
+                                ns));
     }
     Labels values = field == MetaField::labels ? meta->labels : meta->annotations;
     for (const std::string& change : changes) {
@@ -483,10 +497,10 @@ Result<void> Cluster::change_meta(MetaField field, const std::string& ns,
         sync_services();
         write_pod(*changed_pod);
     } else {
-        write_object("Namespace", {"", name},
-                     render_namespace(*meta, namespaces_.at({"", name}).created));
+        write_object(
+            "Namespace", {"", name}, render_namespace(*meta, namespaces_.at({"", name}).created));
     }
     return {};
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,15 +1,15 @@
 // Pods of the cluster: made, watched, restarted, ended.
-#include <fmt/core.h>
-#include <signal.h>
-#include <sys/wait.h>
-
-#include <algorithm>
-
 #include "daemon/base/limits.h"
 #include "daemon/lab/cgroup.h"
 #include "daemon/lab/cluster.h"
 #include "daemon/lab/notes.h"
 #include "daemon/lab/object_files.h"
+
+#include <fmt/core.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <signal.h>
 
 namespace orlop::lab {
 
@@ -19,11 +19,11 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds poll_interval{20};
-constexpr seconds listen_patience{5};  // then a pod counts as ready without its ports
-constexpr seconds stop_patience{5};    // between SIGTERM and SIGKILL
+constexpr seconds listen_patience{5}; // then a pod counts as ready without its ports
+constexpr seconds stop_patience{5};   // between SIGTERM and SIGKILL
 constexpr milliseconds backoff_first{500};
 constexpr seconds backoff_last{30};
-constexpr seconds calm{30};  // a run this long starts the back-off anew
+constexpr seconds calm{30}; // a run this long starts the back-off anew
 constexpr seconds idle{3600};
 
 Duration backoff(int failures) {
@@ -31,7 +31,7 @@ Duration backoff(int failures) {
     return std::min<Duration>(backoff_first * (1 << doublings), backoff_last);
 }
 
-}  // namespace
+} // namespace
 
 void Cluster::reconcile(Instant now) {
     for (const auto& [key, deployment] : deployments_) {
@@ -58,7 +58,8 @@ void Cluster::reconcile_deployment(const Deployment& deployment, Instant now) {
         Pod pod;
         pod.meta = {meta.ns,
                     fmt::format("{}-{}-{}", meta.name, deployment.hash, random_suffix(5)),
-                    deployment.object.pod.labels, deployment.object.pod.annotations};
+                    deployment.object.pod.labels,
+                    deployment.object.pod.annotations};
         pod.meta.labels["pod-template-hash"] = deployment.hash;
         pod.pod = deployment.object.pod;
         pod.owner_kind = "Deployment";
@@ -78,8 +79,8 @@ void Cluster::reconcile_deployment(const Deployment& deployment, Instant now) {
         terminate(*current.back(), now);
         current.pop_back();
     }
-    const bool replaced = std::all_of(current.begin(), current.end(),
-                                      [](const Pod* pod) { return pod->ready; });
+    const bool replaced =
+        std::all_of(current.begin(), current.end(), [](const Pod* pod) { return pod->ready; });
     for (Pod* pod : outdated) {
         if (replaced) {
             terminate(*pod, now);
@@ -98,8 +99,10 @@ void Cluster::reconcile_job(Job& job, Instant now) {
         return;
     }
     Pod pod;
-    pod.meta = {meta.ns, fmt::format("{}-{}", meta.name, random_suffix(5)),
-                job.object.pod.labels, job.object.pod.annotations};
+    pod.meta = {meta.ns,
+                fmt::format("{}-{}", meta.name, random_suffix(5)),
+                job.object.pod.labels,
+                job.object.pod.annotations};
     pod.meta.labels["job-name"] = meta.name;
     pod.meta.labels["batch.kubernetes.io/job-name"] = meta.name;
     pod.pod = job.object.pod;
@@ -146,16 +149,14 @@ Pod* Cluster::create_pod(Pod wanted, Instant now) {
     wanted.runs.resize(wanted.pod.containers.size());
     auto number = nodes_[static_cast<std::size_t>(wanted.node - 1)].pod_numbers.take();
     if (!number) {
-        note("pod {}/{}: {}", wanted.meta.ns, wanted.meta.name,
-                 number.error().context);
+        note("pod {}/{}: {}", wanted.meta.ns, wanted.meta.name, number.error().context);
         return nullptr;
     }
     wanted.number = *number;
     const std::string uid = wanted.uid;
     Pod& pod = pods_.emplace(uid, std::move(wanted)).first->second;
     if (auto ready = set_up(pod, config_); !ready) {
-        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
-                 ready.error().context);
+        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name, ready.error().context);
         discard(pod);
         return nullptr;
     }
@@ -172,8 +173,7 @@ void Cluster::start_runs(Pod& pod, Instant now) {
         }
         const auto pid = start_container(pod, i, config_, images_);
         if (!pid) {
-            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
-                     pid.error().context);
+            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name, pid.error().context);
             run_ended(pod, run, 127);
             continue;
         }
@@ -200,7 +200,7 @@ void Cluster::terminate(Pod& pod, Instant now) {
     pod.ready = false;
     pod.deleted = now_rfc3339();
     pod.kill_at = now + stop_patience;
-    sync_services();  // no new connection reaches it from here on
+    sync_services(); // no new connection reaches it from here on
     write_pod(pod);
     for (const ContainerRun& run : pod.runs) {
         if (run.pid != 0) {
@@ -216,13 +216,11 @@ void Cluster::child_exited(pid_t pid, int wait_status) {
         if (node.orlopd == pid) {
             node.orlopd = 0;
             node.mesh_state = "stopped";
-            note("orlopd of {} ended with {}", node_name(node.number),
-                     code);
+            note("orlopd of {} ended with {}", node_name(node.number), code);
             return;
         }
         if (node.resolver == pid) {
-            note("resolver of {} ended with {}",
-                     node_name(node.number), code);
+            note("resolver of {} ended with {}", node_name(node.number), code);
             node.resolver = 0;
             if (auto again = start_resolver(node); !again) {
                 note("resolver: {}", again.error().context);
@@ -264,19 +262,19 @@ void Cluster::run_ended(Pod& pod, ContainerRun& run, int exit_code) {
 }
 
 void Cluster::finish_if_ended(Pod& pod) {
-    const bool all = std::all_of(pod.runs.begin(), pod.runs.end(),
-                                 [](const ContainerRun& run) { return run.ended; });
+    const bool all = std::all_of(
+        pod.runs.begin(), pod.runs.end(), [](const ContainerRun& run) { return run.ended; });
     if (!all) {
         return;
     }
-    const bool good = std::all_of(pod.runs.begin(), pod.runs.end(),
-                                  [](const ContainerRun& run) { return run.exit_code == 0; });
+    const bool good = std::all_of(pod.runs.begin(), pod.runs.end(), [](const ContainerRun& run) {
+        return run.exit_code == 0;
+    });
     pod.ready = false;
     sync_services();
     remove_object_file("Pod", {pod.meta.ns, pod.meta.name});
     if (auto down = take_down(pod, config_); !down) {
-        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
-                 down.error().context);
+        note("pod {}/{}: {}", pod.meta.ns, pod.meta.name, down.error().context);
     }
     nodes_[static_cast<std::size_t>(pod.node - 1)].pod_numbers.give_back(pod.number);
     pod.number = 0;
@@ -309,8 +307,7 @@ void Cluster::discard(Pod& pod) {
     if (pod.number != 0) {
         remove_object_file("Pod", {pod.meta.ns, pod.meta.name});
         if (auto down = take_down(pod, config_); !down) {
-            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name,
-                     down.error().context);
+            note("pod {}/{}: {}", pod.meta.ns, pod.meta.name, down.error().context);
         }
         nodes_[static_cast<std::size_t>(pod.node - 1)].pod_numbers.give_back(pod.number);
     }
@@ -378,4 +375,4 @@ Instant Cluster::tick(Instant now) {
     return next;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,17 +1,17 @@
 // Services of the cluster: who stands behind them, on NAT and in names; and the cluster's status.
-#include <fmt/core.h>
-#include <signal.h>
-
-#include <algorithm>
-#include <charconv>
-
 #include "daemon/lab/cluster.h"
 #include "daemon/lab/names.h"
 #include "daemon/lab/nat.h"
 #include "daemon/lab/network.h"
+#include "daemon/lab/notes.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/process.h"
-#include "daemon/lab/notes.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <signal.h>
 
 namespace orlop::lab {
 
@@ -30,8 +30,7 @@ bool selects(const Labels& selector, const Labels& labels) {
 // targetPort is a number, or the name of a port of the pod's containers; 0: the pod has none.
 std::uint16_t resolve_port(const std::string& target, const PodTemplate& pod) {
     std::uint16_t number = 0;
-    const auto [end, code] =
-        std::from_chars(target.data(), target.data() + target.size(), number);
+    const auto [end, code] = std::from_chars(target.data(), target.data() + target.size(), number);
     if (code == std::errc{} && end == target.data() + target.size()) {
         return number;
     }
@@ -45,13 +44,12 @@ std::uint16_t resolve_port(const std::string& target, const PodTemplate& pod) {
     return 0;
 }
 
-}  // namespace
+} // namespace
 
 std::vector<const Pod*> Cluster::endpoints_of(const Service& service) const {
     std::vector<const Pod*> pods;
     for (const auto& [uid, pod] : pods_) {
-        if (pod.ready && pod.phase == PodPhase::running &&
-            pod.meta.ns == service.object.meta.ns &&
+        if (pod.ready && pod.phase == PodPhase::running && pod.meta.ns == service.object.meta.ns &&
             selects(service.object.selector, pod.meta.labels)) {
             pods.push_back(&pod);
         }
@@ -75,7 +73,8 @@ void Cluster::sync_services() {
     sync_names();
 }
 
-void Cluster::collect_nat(const Service& service, Families family,
+void Cluster::collect_nat(const Service& service,
+                          Families family,
                           std::vector<NatPort>& ports) const {
     const bool v4 = family == Families::v4_only;
     const auto pods = endpoints_of(service);
@@ -87,9 +86,9 @@ void Cluster::collect_nat(const Service& service, Families family,
         for (const Pod* pod : pods) {
             const std::uint16_t target = resolve_port(port.target_port, pod->pod);
             if (target != 0) {
-                rule.endpoints.push_back({v4 ? pod_ip4(pod->node, pod->number)
-                                             : pod_ip6(pod->node, pod->number),
-                                          target});
+                rule.endpoints.push_back(
+                    {v4 ? pod_ip4(pod->node, pod->number) : pod_ip6(pod->node, pod->number),
+                     target});
             }
         }
         ports.push_back(std::move(rule));
@@ -153,7 +152,7 @@ void Cluster::sync_names() {
             note("service names: {}", written.error().context);
         }
         if (node.resolver != 0) {
-            ::kill(node.resolver, SIGHUP);  // dnsmasq reads its hosts again
+            ::kill(node.resolver, SIGHUP); // dnsmasq reads its hosts again
         }
     }
     names_written_ = std::move(text);
@@ -168,8 +167,11 @@ ServiceStatus Cluster::service_status(const Key& key, const Service& service) co
     status.cluster_ip = ips.empty() ? "None" : ips[0];
     status.cluster_ip6 = ips.size() == 2 ? ips[1] : "";
     for (const ServicePort& port : service.object.ports) {
-        status.ports += fmt::format("{}{}->{}/{}", status.ports.empty() ? "" : ",", port.port,
-                                    port.target_port, port.protocol);
+        status.ports += fmt::format("{}{}->{}/{}",
+                                    status.ports.empty() ? "" : ",",
+                                    port.port,
+                                    port.target_port,
+                                    port.protocol);
     }
     status.endpoints = static_cast<int>(endpoints_of(service).size());
     return status;
@@ -225,4 +227,4 @@ PodStatus Cluster::pod_status(const Pod& pod) const {
     return status;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -10,10 +10,15 @@ std::string render_config(const LabConfig& config) {
     std::string text = fmt::format(
         "state_dir {}\nprefix {}\nnodes {}\nfamilies {}\nmesh {}\ncgroup_root {}\nlab_file {}\n"
         "apps_dir {}\norlopd_path {}\n",
-        config.location.state_dir, config.location.prefix, config.nodes,
+        config.location.state_dir,
+        config.location.prefix,
+        config.nodes,
         config.families == Families::dual ? "dual" : "v4_only",
-        config.mesh == Mesh::on ? "on" : "off", config.cgroup_root, config.lab_file,
-        config.apps_dir, config.orlopd_path);
+        config.mesh == Mesh::on ? "on" : "off",
+        config.cgroup_root,
+        config.lab_file,
+        config.apps_dir,
+        config.orlopd_path);
     for (const std::string& argument : config.orlopd_args) {
         text += fmt::format("orlopd_arg {}\n", argument);
     }
@@ -58,4 +63,4 @@ Result<LabConfig> parse_config(std::string_view text) {
     return config;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

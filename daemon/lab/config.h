@@ -2,12 +2,12 @@
 // LabLayout: where everything lives, derived from it. Values; pure.
 #pragma once
 
+#include "daemon/base/error.h"
+#include "daemon/lab/lab.h"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "daemon/base/error.h"
-#include "daemon/lab/lab.h"
 
 namespace orlop::lab {
 
@@ -16,9 +16,9 @@ struct LabConfig {
     int nodes = 1;
     Families families = Families::dual;
     Mesh mesh = Mesh::off;
-    std::string cgroup_root;  // the cgroup2 mount
-    std::string lab_file;     // absolute; may be empty
-    std::string apps_dir;     // absolute
+    std::string cgroup_root; // the cgroup2 mount
+    std::string lab_file;    // absolute; may be empty
+    std::string apps_dir;    // absolute
     std::string orlopd_path;
     std::vector<std::string> orlopd_args;
 };
@@ -30,8 +30,7 @@ Result<LabConfig> parse_config(std::string_view text);
 class LabLayout {
 public:
     explicit LabLayout(const LabConfig& config)
-        : state_(config.location.state_dir),
-          prefix_(config.location.prefix),
+        : state_(config.location.state_dir), prefix_(config.location.prefix),
           cgroup_root_(config.cgroup_root) {}
 
     std::string socket() const { return state_ + "/lab.sock"; }
@@ -64,6 +63,8 @@ private:
 inline std::string config_path(const Location& location) {
     return location.state_dir + "/lab.conf";
 }
-inline std::string node_name(int number) { return "n" + std::to_string(number); }
+inline std::string node_name(int number) {
+    return "n" + std::to_string(number);
+}
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

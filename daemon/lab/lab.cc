@@ -1,18 +1,5 @@
 #include "daemon/lab/lab.h"
 
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <poll.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <filesystem>
-
 #include "daemon/base/clock.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/cgroup.h"
@@ -22,6 +9,19 @@
 #include "daemon/lab/remove.h"
 #include "daemon/lab/status_wire.h"
 #include "daemon/lab/wire.h"
+
+#include <climits>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <poll.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -33,13 +33,14 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds poll_interval{20};
 constexpr std::chrono::seconds start_limit{60};
-constexpr std::chrono::seconds mesh_stop_limit{40};  // orlopd drains up to 25 s
+constexpr std::chrono::seconds mesh_stop_limit{40}; // orlopd drains up to 25 s
 
 std::string own_folder() {
     char path[PATH_MAX];
     const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
-    return size <= 0 ? "." : fs::path(std::string(path, static_cast<std::size_t>(size)))
-                                 .parent_path().string();
+    return size <= 0
+               ? "."
+               : fs::path(std::string(path, static_cast<std::size_t>(size))).parent_path().string();
 }
 
 std::string absolute(const std::string& path) {
@@ -55,7 +56,8 @@ Result<void> check_machine() {
         if (!program_exists(program)) {
             return fail(ErrorKind::not_found,
                         fmt::format("{} is not installed: apt-get install iproute2 nftables "
-                                    "dnsmasq-base", program));
+                                    "dnsmasq-base",
+                                    program));
         }
     }
     return {};
@@ -86,15 +88,16 @@ Result<LabConfig> config_of(const Location& location, const UpOptions& options) 
     config.mesh = options.mesh;
     config.cgroup_root = *root;
     config.lab_file = absolute(options.lab_file);
-    config.apps_dir = absolute(options.apps_dir.empty() ? own_folder() + "/apps"
-                                                        : options.apps_dir);
-    config.orlopd_path = absolute(options.orlopd_path.empty() ? own_folder() + "/orlopd"
-                                                              : options.orlopd_path);
+    config.apps_dir =
+        absolute(options.apps_dir.empty() ? own_folder() + "/apps" : options.apps_dir);
+    config.orlopd_path =
+        absolute(options.orlopd_path.empty() ? own_folder() + "/orlopd" : options.orlopd_path);
     config.orlopd_args = options.orlopd_args;
     if (config.mesh == Mesh::on && !program_exists(config.orlopd_path)) {
         return fail(ErrorKind::not_found,
                     fmt::format("no orlopd at {}: build it, name it, or start without a mesh "
-                                "(--no-mesh)", config.orlopd_path));
+                                "(--no-mesh)",
+                                config.orlopd_path));
     }
     return config;
 }
@@ -182,7 +185,7 @@ Result<void> wait_for_supervisor(const LabConfig& config) {
     return fail(ErrorKind::timed_out, "the lab's supervisor does not answer: see supervisor.log");
 }
 
-}  // namespace
+} // namespace
 
 Result<void> Lab::up(const UpOptions& options) {
     if (auto good = check_machine(); !good) {
@@ -206,9 +209,9 @@ Result<void> Lab::up(const UpOptions& options) {
     }
     if (!step) {
         const auto removed = down();
-        return removed ? step
-                       : fail(step.error().kind,
-                              step.error().context + "\n" + removed.error().context);
+        return removed
+                   ? step
+                   : fail(step.error().kind, step.error().context + "\n" + removed.error().context);
     }
     return {};
 }
@@ -228,7 +231,7 @@ Result<std::vector<std::string>> Lab::call(const std::vector<std::string>& field
         return std::unexpected(answer.error());
     }
     if (answer->size() >= 3 && answer->front() == "error") {
-        return fail(static_cast<ErrorKind>(std::atoi((*answer)[1].c_str())), (*answer)[2]);
+        return fail(static_cast<ErrorKind>(number_of((*answer)[1], 0)), (*answer)[2]);
     }
     if (answer->empty() || answer->front() != "ok") {
         return fail(ErrorKind::internal, "the lab's supervisor answered nonsense");
@@ -251,7 +254,7 @@ Result<void> without_lines(const Result<std::vector<std::string>>& answer) {
     return answer ? Result<void>{} : std::unexpected(answer.error());
 }
 
-}  // namespace
+} // namespace
 
 Result<void> Lab::remove_object(const std::string& ns, const std::string& object) {
     return without_lines(call({"remove-object", ns, object}));
@@ -261,14 +264,16 @@ Result<void> Lab::scale(const std::string& ns, const std::string& deployment, in
     return without_lines(call({"scale", ns, deployment, std::to_string(replicas)}));
 }
 
-Result<void> Lab::label(const std::string& ns, const std::string& object,
+Result<void> Lab::label(const std::string& ns,
+                        const std::string& object,
                         const std::vector<std::string>& changes) {
     std::vector<std::string> fields = {"label", ns, object};
     fields.insert(fields.end(), changes.begin(), changes.end());
     return without_lines(call(fields));
 }
 
-Result<void> Lab::annotate(const std::string& ns, const std::string& object,
+Result<void> Lab::annotate(const std::string& ns,
+                           const std::string& object,
                            const std::vector<std::string>& changes) {
     std::vector<std::string> fields = {"annotate", ns, object};
     fields.insert(fields.end(), changes.begin(), changes.end());
@@ -307,17 +312,39 @@ Result<void> Lab::wait_ready(milliseconds limit) {
     }
 }
 
-Result<JobStatus> Lab::wait_job(const std::string& ns, const std::string& job,
-                                milliseconds limit) {
+Result<void> Lab::wait_gone(const std::string& pod, milliseconds limit) {
+    const std::string full = pod.find('/') == std::string::npos ? "default/" + pod : pod;
     const Instant deadline = monotonic_now() + limit;
     for (;;) {
         const auto now = status();
         if (!now) {
             return std::unexpected(now.error());
         }
-        const auto found = std::find_if(
-            now->jobs.begin(), now->jobs.end(),
-            [&](const JobStatus& each) { return each.ns == ns && each.name == job; });
+        const bool there =
+            std::any_of(now->pods.begin(), now->pods.end(), [&full](const PodStatus& each) {
+                return each.ns + "/" + each.name == full;
+            });
+        if (!there) {
+            return {};
+        }
+        if (monotonic_now() >= deadline) {
+            return fail(ErrorKind::timed_out, "pod " + full + " is still there");
+        }
+        ::poll(nullptr, 0, static_cast<int>(poll_interval.count()));
+    }
+}
+
+Result<JobStatus> Lab::wait_job(const std::string& ns, const std::string& job, milliseconds limit) {
+    const Instant deadline = monotonic_now() + limit;
+    for (;;) {
+        const auto now = status();
+        if (!now) {
+            return std::unexpected(now.error());
+        }
+        const auto found =
+            std::find_if(now->jobs.begin(), now->jobs.end(), [&](const JobStatus& each) {
+                return each.ns == ns && each.name == job;
+            });
         if (found == now->jobs.end()) {
             return fail(ErrorKind::not_found, fmt::format("job/{} not found in {}", job, ns));
         }
@@ -344,8 +371,8 @@ Result<void> Lab::mesh(const std::string& node, MeshAction action) {
         if (!now) {
             return std::unexpected(now.error());
         }
-        const bool running = std::any_of(
-            now->nodes.begin(), now->nodes.end(), [&node](const NodeStatus& each) {
+        const bool running =
+            std::any_of(now->nodes.begin(), now->nodes.end(), [&node](const NodeStatus& each) {
                 return (node.empty() || each.name == node) && each.orlopd_pid != 0;
             });
         if (!running) {
@@ -366,4 +393,4 @@ Result<void> Lab::down() {
     return remove_everything(location_);
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,18 +1,18 @@
 // Entering pods and reading their logs: the part of Lab that needs no supervisor's hand.
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/config.h"
 #include "daemon/lab/lab.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/pod.h"
 #include "daemon/lab/process.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -41,8 +41,8 @@ int rank(const PodStatus& pod, const std::string& ns, const std::string& name) {
     return pod.ready ? 3 : pod.phase == "Running" ? 2 : 1;
 }
 
-Result<Spawn> request_for_pod(const PodStatus& pod, const LabConfig& config,
-                              const PodMounts& mounts) {
+Result<Spawn>
+request_for_pod(const PodStatus& pod, const LabConfig& config, const PodMounts& mounts) {
     if (pod.phase != "Running" && pod.phase != "CrashLoopBackOff") {
         return fail(ErrorKind::not_found,
                     fmt::format("pod {}/{} is {}: nothing to enter", pod.ns, pod.name, pod.phase));
@@ -112,12 +112,11 @@ bool copy_available(int log, int out) {
 
 std::pair<std::string, std::string> split_name(const std::string& name) {
     const std::size_t slash = name.find('/');
-    return slash == std::string::npos
-               ? std::pair<std::string, std::string>("default", name)
-               : std::pair(name.substr(0, slash), name.substr(slash + 1));
+    return slash == std::string::npos ? std::pair<std::string, std::string>("default", name)
+                                      : std::pair(name.substr(0, slash), name.substr(slash + 1));
 }
 
-}  // namespace
+} // namespace
 
 Result<PodStatus> Lab::find_pod(const std::string& name) {
     const auto [ns, rest] = split_name(name);
@@ -206,4 +205,4 @@ Result<void> Lab::logs(const std::string& pod, Follow follow, int fd) {
     }
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

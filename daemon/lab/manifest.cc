@@ -1,12 +1,12 @@
 #include "daemon/lab/manifest.h"
 
+#include "daemon/base/limits.h"
+
 #include <fmt/core.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <set>
-
-#include "daemon/base/limits.h"
 
 namespace orlop::lab {
 
@@ -83,8 +83,8 @@ std::string text_at(const YAML::Node& parent, const char* key, const Path& path)
     return node.Scalar();
 }
 
-long number_at(const YAML::Node& parent, const char* key, const Path& path, long fallback,
-               long maximum) {
+long number_at(
+    const YAML::Node& parent, const char* key, const Path& path, long fallback, long maximum) {
     const std::string text = text_at(parent, key, path);
     if (text.empty()) {
         return fallback;
@@ -92,8 +92,12 @@ long number_at(const YAML::Node& parent, const char* key, const Path& path, long
     long value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (code != std::errc{} || end != text.data() + text.size() || value < 0 || value > maximum) {
-        throw BadField{fmt::format("{}.{}: \"{}\" must be a number of 0 to {}{}", path, key, text,
-                                   maximum, where(parent[key]))};
+        throw BadField{fmt::format("{}.{}: \"{}\" must be a number of 0 to {}{}",
+                                   path,
+                                   key,
+                                   text,
+                                   maximum,
+                                   where(parent[key]))};
     }
     return value;
 }
@@ -108,8 +112,8 @@ void check_name(const std::string& name, const Path& path) {
         good = good && allowed(c);
     }
     if (!good) {
-        throw BadField{fmt::format("{}: \"{}\" must be lower-case letters, digits, '-' and '.'",
-                                   path, name)};
+        throw BadField{
+            fmt::format("{}: \"{}\" must be lower-case letters, digits, '-' and '.'", path, name)};
     }
 }
 
@@ -117,8 +121,8 @@ Labels labels_at(const YAML::Node& parent, const char* key, const Path& path) {
     Labels labels;
     for (const auto& entry : map_at(parent, key, path)) {
         if (!entry.second.IsScalar()) {
-            throw BadField{fmt::format("{}.{}.{}: must be text{}", path, key,
-                                       entry.first.Scalar(), where(entry.second))};
+            throw BadField{fmt::format(
+                "{}.{}.{}: must be text{}", path, key, entry.first.Scalar(), where(entry.second))};
         }
         labels[entry.first.Scalar()] = entry.second.Scalar();
     }
@@ -161,12 +165,14 @@ std::vector<EnvVar> read_env(const YAML::Node& container, const Path& path) {
         variable.field_path =
             text_at(map_at(from, "fieldRef", path + ".env.valueFrom"), "fieldPath", path + ".env");
         if (variable.name.empty() || variable.name.find('=') != std::string::npos) {
-            throw BadField{fmt::format("{}.env: \"{}\" cannot name a variable{}", path,
-                                       variable.name, where(item))};
+            throw BadField{fmt::format(
+                "{}.env: \"{}\" cannot name a variable{}", path, variable.name, where(item))};
         }
         if (from.size() > 0 && variable.field_path.empty()) {
-            throw BadField{fmt::format("{}.env.{}.valueFrom: the lab knows fieldRef only{}", path,
-                                       variable.name, where(item))};
+            throw BadField{fmt::format("{}.env.{}.valueFrom: the lab knows fieldRef only{}",
+                                       path,
+                                       variable.name,
+                                       where(item))};
         }
         env.push_back(std::move(variable));
     }
@@ -195,8 +201,8 @@ Container read_container(const YAML::Node& node, const Path& path) {
     for (const YAML::Node& item : list_at(node, "ports", path)) {
         ContainerPort port;
         port.name = text_at(item, "name", path + ".ports");
-        port.port = static_cast<std::uint16_t>(
-            number_at(item, "containerPort", path + ".ports", 0, 65535));
+        port.port =
+            static_cast<std::uint16_t>(number_at(item, "containerPort", path + ".ports", 0, 65535));
         port.protocol = protocol_at(item, path + ".ports");
         container.ports.push_back(std::move(port));
     }
@@ -233,8 +239,8 @@ PodTemplate read_pod(const YAML::Node& spec, const Path& path) {
     }
     pod.node_name = text_at(spec, "nodeName", path);
     if (pod.node_name.empty()) {
-        pod.node_name = text_at(map_at(spec, "nodeSelector", path), "kubernetes.io/hostname",
-                                path + ".nodeSelector");
+        pod.node_name = text_at(
+            map_at(spec, "nodeSelector", path), "kubernetes.io/hostname", path + ".nodeSelector");
     }
     const YAML::Node containers = list_at(spec, "containers", path);
     for (std::size_t i = 0; i < containers.size(); ++i) {
@@ -268,7 +274,10 @@ DeploymentObject read_deployment(const YAML::Node& document, Meta meta) {
         const auto found = deployment.pod.labels.find(key);
         if (found == deployment.pod.labels.end() || found->second != value) {
             throw BadField{fmt::format("spec.selector.matchLabels.{}: the template's labels do not "
-                                       "have {}={}", key, key, value)};
+                                       "have {}={}",
+                                       key,
+                                       key,
+                                       value)};
         }
     }
     return deployment;
@@ -333,7 +342,9 @@ std::string other_text(const YAML::Node& document, const Meta& meta, std::string
     return std::string(out.c_str()) + "\n";
 }
 
-void add_document(Manifest& manifest, const YAML::Node& document, const std::string& ns,
+void add_document(Manifest& manifest,
+                  const YAML::Node& document,
+                  const std::string& ns,
                   std::string_view source) {
     const std::string kind = text_at(document, "kind", "");
     if (kind.empty() || text_at(document, "apiVersion", "").empty()) {
@@ -436,15 +447,15 @@ std::string_view without_tag(std::string_view image) {
     image = image.substr(0, image.find('@'));
     const std::size_t colon = image.rfind(':');
     const std::size_t slash = image.rfind('/');
-    const bool is_tag = colon != std::string_view::npos &&
-                        (slash == std::string_view::npos || colon > slash);
+    const bool is_tag =
+        colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
     return is_tag ? image.substr(0, colon) : image;
 }
 
-}  // namespace
+} // namespace
 
-Result<Manifest> parse_manifest(std::string_view text, const std::string& path,
-                                const std::string& ns) {
+Result<Manifest>
+parse_manifest(std::string_view text, const std::string& path, const std::string& ns) {
     if (text.size() > limits::yaml_file_bytes_max) {
         return fail(ErrorKind::limit_exceeded, path + ": larger than yaml_file_bytes_max");
     }
@@ -503,4 +514,4 @@ Result<LabFile> parse_lab_file(std::string_view text, const std::string& path) {
     }
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

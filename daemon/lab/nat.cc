@@ -7,8 +7,12 @@ namespace orlop::lab {
 namespace {
 
 std::string dnat_rule(std::string_view word, const NatPort& port) {
-    std::string rule = fmt::format("        {} daddr {} {} dport {} dnat {} to ", word,
-                                   port.service_ip, port.protocol, port.port, word);
+    std::string rule = fmt::format("        {} daddr {} {} dport {} dnat {} to ",
+                                   word,
+                                   port.service_ip,
+                                   port.protocol,
+                                   port.port,
+                                   word);
     if (port.endpoints.size() == 1) {
         const NatEndpoint& only = port.endpoints.front();
         const bool v6 = word == "ip6";
@@ -16,8 +20,8 @@ std::string dnat_rule(std::string_view word, const NatPort& port) {
     }
     rule += fmt::format("numgen random mod {} map {{ ", port.endpoints.size());
     for (std::size_t i = 0; i < port.endpoints.size(); ++i) {
-        rule += fmt::format("{}{} : {} . {}", i == 0 ? "" : ", ", i, port.endpoints[i].ip,
-                            port.endpoints[i].port);
+        rule += fmt::format(
+            "{}{} : {} . {}", i == 0 ? "" : ", ", i, port.endpoints[i].ip, port.endpoints[i].port);
     }
     // The map yields address and port together; "addr . port" tells nft so.
     const std::size_t to = rule.find("dnat ");
@@ -27,13 +31,18 @@ std::string dnat_rule(std::string_view word, const NatPort& port) {
 
 std::string reject_rule(std::string_view word, const NatPort& port) {
     const char* how = port.protocol == "tcp" ? "reject with tcp reset" : "reject";
-    return fmt::format("        {} daddr {} {} dport {} {}\n", word, port.service_ip,
-                       port.protocol, port.port, how);
+    return fmt::format("        {} daddr {} {} dport {} {}\n",
+                       word,
+                       port.service_ip,
+                       port.protocol,
+                       port.port,
+                       how);
 }
 
-}  // namespace
+} // namespace
 
-std::string render_nat(NatFamily family, const std::vector<NatPort>& ports,
+std::string render_nat(NatFamily family,
+                       const std::vector<NatPort>& ports,
                        const std::vector<std::string>& pod_ips) {
     const std::string_view word = family == NatFamily::ip ? "ip" : "ip6";
     std::string dnat;
@@ -64,9 +73,11 @@ std::string render_nat(NatFamily family, const std::vector<NatPort>& ports,
             "    chain postrouting {\n        type nat hook postrouting priority 100\n";
     if (!hairpin.empty()) {
         text += fmt::format("        {} saddr . {} daddr {{ {} }} ct status dnat masquerade\n",
-                            word, word, hairpin);
+                            word,
+                            word,
+                            hairpin);
     }
     return text + "    }\n}\n";
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

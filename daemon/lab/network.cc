@@ -1,19 +1,19 @@
 #include "daemon/lab/network.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <sched.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <memory>
-#include <utility>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/addresses.h"
 #include "daemon/lab/process.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <sched.h>
+#include <unistd.h>
+#include <utility>
 
 namespace orlop::lab {
 
@@ -116,9 +116,11 @@ Settings node_settings(Families families) {
     return settings;
 }
 
-}  // namespace
+} // namespace
 
-std::string netns_path(const std::string& name) { return "/run/netns/" + name; }
+std::string netns_path(const std::string& name) {
+    return "/run/netns/" + name;
+}
 
 std::vector<std::string> list_netns(const std::string& name_prefix) {
     std::vector<std::string> names;
@@ -148,38 +150,50 @@ Result<void> make_node_network(const NodePlan& node) {
     // A bridge without an address of its own takes its ports' lowest one, and changes it as pods
     // come and go: the others would send to the old one until their neighbour entries expire.
     // The route to the service range exists so that the node's own calls get as far as NAT.
-    steps.batch(node.netns, "-4",
+    steps.batch(node.netns,
+                "-4",
                 fmt::format("link set lo up\n"
                             "link add br0 address 02:0a:f4:00:00:{:02x} type bridge stp_state 0 "
                             "forward_delay 0 mcast_snooping 0\n"
                             "addr add {}/24 dev br0\n"
                             "link set br0 up\n"
                             "route add {} dev br0\n",
-                            node.number, gateway4(node.number), service_range4));
+                            node.number,
+                            gateway4(node.number),
+                            service_range4));
     if (node.families == Families::dual) {
-        steps.batch(node.netns, "-6",
+        steps.batch(node.netns,
+                    "-6",
                     fmt::format("addr add {}/64 dev br0 nodad\nroute add {} dev br0\n",
-                                gateway6(node.number), service_range6));
+                                gateway6(node.number),
+                                service_range6));
     }
     return steps.take();
 }
 
 Result<void> join_nodes(const NodePlan& first, const NodePlan& second) {
     Steps steps;
-    steps.batch(first.netns, "-4",
+    steps.batch(first.netns,
+                "-4",
                 fmt::format("link add uplink type veth peer name uplink netns {}\n", second.netns));
     for (const auto& [here, there] : {std::pair{&first, &second}, std::pair{&second, &first}}) {
-        steps.batch(here->netns, "-4",
+        steps.batch(here->netns,
+                    "-4",
                     fmt::format("addr add {}/30 dev uplink\nlink set uplink up\n"
                                 "route add {} via {} dev uplink src {}\n",
-                                wire4(here->number), pod_range4(there->number),
-                                wire4(there->number), gateway4(here->number)));
+                                wire4(here->number),
+                                pod_range4(there->number),
+                                wire4(there->number),
+                                gateway4(here->number)));
         if (here->families == Families::dual) {
-            steps.batch(here->netns, "-6",
+            steps.batch(here->netns,
+                        "-6",
                         fmt::format("addr add {}/64 dev uplink nodad\n"
                                     "route add {} via {} dev uplink src {}\n",
-                                    wire6(here->number), pod_range6(there->number),
-                                    wire6(there->number), gateway6(here->number)));
+                                    wire6(here->number),
+                                    pod_range6(there->number),
+                                    wire6(there->number),
+                                    gateway6(here->number)));
         }
     }
     return steps.take();
@@ -191,19 +205,25 @@ Result<void> make_pod_network(const PodPlan& pod) {
     if (steps.good()) {
         steps.add(write_settings(pod.netns, common_settings(pod.families)));
     }
-    steps.batch(pod.node_netns, "-4",
+    steps.batch(pod.node_netns,
+                "-4",
                 fmt::format("link add p{0} type veth peer name eth0 netns {1}\n"
                             "link set p{0} master br0 up\n",
-                            pod.number, pod.netns));
-    steps.batch(pod.netns, "-4",
+                            pod.number,
+                            pod.netns));
+    steps.batch(pod.netns,
+                "-4",
                 fmt::format("link set lo up\nlink set eth0 up\naddr add {}/32 dev eth0\n"
                             "route add default via {} dev eth0 onlink\n",
-                            pod_ip4(pod.node, pod.number), gateway4(pod.node)));
+                            pod_ip4(pod.node, pod.number),
+                            gateway4(pod.node)));
     if (pod.families == Families::dual) {
-        steps.batch(pod.netns, "-6",
+        steps.batch(pod.netns,
+                    "-6",
                     fmt::format("addr add {}/128 dev eth0 nodad\n"
                                 "route add default via {} dev eth0 onlink\n",
-                                pod_ip6(pod.node, pod.number), gateway6(pod.node)));
+                                pod_ip6(pod.node, pod.number),
+                                gateway6(pod.node)));
     }
     return steps.take();
 }
@@ -215,4 +235,4 @@ Result<void> remove_pod_network(const PodPlan& pod) {
     return gone ? cut : gone;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,15 +1,15 @@
 #include "daemon/lab/object_files.h"
 
-#include <fcntl.h>
+#include "daemon/base/limits.h"
+#include "daemon/base/unique_fd.h"
+
 #include <fmt/core.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-
-#include "daemon/base/limits.h"
-#include "daemon/base/unique_fd.h"
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -56,13 +56,13 @@ std::string render_meta(const Meta& meta, const std::string& created) {
 }
 
 std::string render_container(const Container& container) {
-    std::string out = fmt::format("  - name: {}\n    image: {}\n", quote(container.name),
-                                  quote(container.image));
+    std::string out =
+        fmt::format("  - name: {}\n    image: {}\n", quote(container.name), quote(container.image));
     if (!container.ports.empty()) {
         out += "    ports:\n";
         for (const ContainerPort& port : container.ports) {
-            out += fmt::format("    - containerPort: {}\n      protocol: {}\n", port.port,
-                               port.protocol);
+            out += fmt::format(
+                "    - containerPort: {}\n      protocol: {}\n", port.port, port.protocol);
             if (!port.name.empty()) {
                 out += fmt::format("      name: {}\n", quote(port.name));
             }
@@ -71,7 +71,7 @@ std::string render_container(const Container& container) {
     return out + indent(container.probes_yaml, 4);
 }
 
-}  // namespace
+} // namespace
 
 std::string quote(std::string_view text) {
     std::string out = "\"";
@@ -99,7 +99,8 @@ std::string render_service_account(const Meta& meta, const std::string& created)
     return "apiVersion: v1\nkind: ServiceAccount\n" + render_meta(meta, created);
 }
 
-std::string render_service(const ServiceObject& service, const std::vector<std::string>& ips,
+std::string render_service(const ServiceObject& service,
+                           const std::vector<std::string>& ips,
                            const std::string& created) {
     std::string out = "apiVersion: v1\nkind: Service\n" + render_meta(service.meta, created);
     out += fmt::format("spec:\n  type: {}\n", quote(service.type));
@@ -129,10 +130,10 @@ std::string render_service(const ServiceObject& service, const std::vector<std::
 }
 
 std::string render_node(const std::string& name, const std::vector<std::string>& ips) {
-    std::string out = fmt::format(
-        "apiVersion: v1\nkind: Node\nmetadata:\n  name: {}\n  labels:\n"
-        "    kubernetes.io/hostname: {}\nstatus:\n  addresses:\n",
-        quote(name), quote(name));
+    std::string out = fmt::format("apiVersion: v1\nkind: Node\nmetadata:\n  name: {}\n  labels:\n"
+                                  "    kubernetes.io/hostname: {}\nstatus:\n  addresses:\n",
+                                  quote(name),
+                                  quote(name));
     for (const std::string& ip : ips) {
         out += fmt::format("  - type: InternalIP\n    address: {}\n", quote(ip));
     }
@@ -149,12 +150,16 @@ std::string render_pod(const PodView& view, const PodTemplate& pod) {
         meta += fmt::format(
             "  ownerReferences:\n  - apiVersion: {}\n    kind: {}\n    name: {}\n    uid: {}\n"
             "    controller: true\n",
-            view.owner_kind == "Job" ? "batch/v1" : "apps/v1", view.owner_kind,
-            quote(view.owner_name), quote(view.owner_name));
+            view.owner_kind == "Job" ? "batch/v1" : "apps/v1",
+            view.owner_kind,
+            quote(view.owner_name),
+            quote(view.owner_name));
     }
     std::string out = "apiVersion: v1\nkind: Pod\n" + meta;
     out += fmt::format("spec:\n  nodeName: {}\n  serviceAccountName: {}\n  restartPolicy: {}\n",
-                       quote(view.node), quote(pod.service_account), quote(pod.restart_policy));
+                       quote(view.node),
+                       quote(pod.service_account),
+                       quote(pod.restart_policy));
     out += "  containers:\n";
     for (const Container& container : pod.containers) {
         out += render_container(container);
@@ -169,12 +174,16 @@ std::string render_pod(const PodView& view, const PodTemplate& pod) {
     return out;
 }
 
-std::string render_sandbox(const PodView& view, const std::string& netns,
-                           const std::string& cgroup) {
+std::string
+render_sandbox(const PodView& view, const std::string& netns, const std::string& cgroup) {
     return fmt::format(
         "apiVersion: orlop.dev/v1\nkind: PodSandbox\nmetadata:\n  name: {}\n  namespace: {}\n"
         "  uid: {}\nspec:\n  netns: {}\n  cgroup: {}\n",
-        quote(view.meta.name), quote(view.meta.ns), quote(view.uid), quote(netns), quote(cgroup));
+        quote(view.meta.name),
+        quote(view.meta.ns),
+        quote(view.uid),
+        quote(netns),
+        quote(cgroup));
 }
 
 std::string object_file_name(std::string_view kind, std::string_view ns, std::string_view name) {
@@ -189,8 +198,7 @@ std::string object_file_name(std::string_view kind, std::string_view ns, std::st
 Result<void> write_atomically(const std::string& path, std::string_view text) {
     // The leading dot keeps the half-written file out of directory watchers' sight.
     const std::size_t slash = path.rfind('/');
-    const std::string beside =
-        path.substr(0, slash + 1) + "." + path.substr(slash + 1) + ".new";
+    const std::string beside = path.substr(0, slash + 1) + "." + path.substr(slash + 1) + ".new";
     UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (!file.valid()) {
         return fail_errno(errno, "write " + beside);
@@ -235,6 +243,8 @@ Result<std::string> read_text_file(const std::string& path) {
     return fail(ErrorKind::limit_exceeded, path + ": larger than yaml_file_bytes_max");
 }
 
-void remove_file(const std::string& path) { ::unlink(path.c_str()); }
+void remove_file(const std::string& path) {
+    ::unlink(path.c_str());
+}
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,20 +1,20 @@
 #include "daemon/lab/pod.h"
 
-#include <fcntl.h>
-#include <fmt/core.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstdlib>
-#include <filesystem>
-#include <set>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/lab/addresses.h"
 #include "daemon/lab/cgroup.h"
 #include "daemon/lab/names.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <set>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -79,7 +79,7 @@ Result<void> make_folder(const std::string& path, unsigned mode) {
     return {};
 }
 
-}  // namespace
+} // namespace
 
 std::vector<std::string> Pod::ips(Families families) const {
     std::vector<std::string> addresses = {pod_ip4(node, number)};
@@ -90,8 +90,8 @@ std::vector<std::string> Pod::ips(Families families) const {
 }
 
 bool Pod::any_process() const {
-    return std::any_of(runs.begin(), runs.end(),
-                       [](const ContainerRun& run) { return run.pid != 0; });
+    return std::any_of(
+        runs.begin(), runs.end(), [](const ContainerRun& run) { return run.pid != 0; });
 }
 
 const char* phase_word(const Pod& pod) {
@@ -133,7 +133,10 @@ PodView view_of(const Pod& pod, const LabConfig& config) {
 PodPlan plan_of(const Pod& pod, const LabConfig& config) {
     const LabLayout layout(config);
     const std::string node = node_name(pod.node);
-    return {layout.pod_netns(node, pod.serial), layout.node_netns(node), pod.node, pod.number,
+    return {layout.pod_netns(node, pod.serial),
+            layout.node_netns(node),
+            pod.node,
+            pod.number,
             config.families};
 }
 
@@ -144,14 +147,18 @@ std::string pod_cgroup(const Pod& pod, const LabConfig& config) {
 
 PodMounts mounts_of(const std::string& uid, const LabConfig& config) {
     const std::string folder = LabLayout(config).pod_dir(uid);
-    return {folder + "/resolv.conf", folder + "/hosts", folder + "/nsswitch.conf",
-            folder + "/tmp", config.apps_dir};
+    return {folder + "/resolv.conf",
+            folder + "/hosts",
+            folder + "/nsswitch.conf",
+            folder + "/tmp",
+            config.apps_dir};
 }
 
 std::vector<std::string> base_environment(const LabConfig& config) {
     return {"PATH=" + config.apps_dir +
                 ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME=/root", "LANG=C.UTF-8"};
+            "HOME=/root",
+            "LANG=C.UTF-8"};
 }
 
 Result<void> set_up(const Pod& pod, const LabConfig& config) {
@@ -182,13 +189,14 @@ Result<void> set_up(const Pod& pod, const LabConfig& config) {
     }
     const std::string sandbox =
         layout.node_dir(node_name(pod.node)) + "/sandboxes/" + pod.uid + ".yaml";
-    return write_atomically(sandbox, render_sandbox(view_of(pod, config),
-                                                    netns_path(plan_of(pod, config).netns),
-                                                    pod_cgroup(pod, config)));
+    return write_atomically(sandbox,
+                            render_sandbox(view_of(pod, config),
+                                           netns_path(plan_of(pod, config).netns),
+                                           pod_cgroup(pod, config)));
 }
 
-Result<pid_t> start_container(const Pod& pod, std::size_t index, const LabConfig& config,
-                              const LabFile& images) {
+Result<pid_t>
+start_container(const Pod& pod, std::size_t index, const LabConfig& config, const LabFile& images) {
     const Container& container = pod.pod.containers[index];
     auto argv = command_of(container, images);
     if (!argv) {
@@ -203,8 +211,8 @@ Result<pid_t> start_container(const Pod& pod, std::size_t index, const LabConfig
     Spawn request;
     request.argv = std::move(*argv);
     request.env = environment_of(pod, container, config, images);
-    request.place = {pod_cgroup(pod, config), netns_path(plan_of(pod, config).netns),
-                     pod.meta.name, &mounts};
+    request.place = {
+        pod_cgroup(pod, config), netns_path(plan_of(pod, config).netns), pod.meta.name, &mounts};
     request.stdout_fd = output.get();
     request.stderr_fd = output.get();
     request.session = Session::own;
@@ -236,7 +244,8 @@ Result<std::vector<std::string>> command_of(const Container& container, const La
             return fail(ErrorKind::not_found,
                         fmt::format("image {} of container {} has no command: add it under "
                                     "`images:` of the lab file",
-                                    container.image, container.name));
+                                    container.image,
+                                    container.name));
         }
         argv = image->argv;
     }
@@ -244,8 +253,10 @@ Result<std::vector<std::string>> command_of(const Container& container, const La
     return argv;
 }
 
-std::vector<std::string> environment_of(const Pod& pod, const Container& container,
-                                        const LabConfig& config, const LabFile& images) {
+std::vector<std::string> environment_of(const Pod& pod,
+                                        const Container& container,
+                                        const LabConfig& config,
+                                        const LabFile& images) {
     Labels variables;
     if (const ImageCommand* image = images.find(container.image); image != nullptr) {
         variables = image->env;
@@ -269,8 +280,8 @@ std::vector<std::string> environment_of(const Pod& pod, const Container& contain
 }
 
 bool listens_on_all_ports(const Pod& pod) {
-    const auto running = std::find_if(pod.runs.begin(), pod.runs.end(),
-                                      [](const ContainerRun& run) { return run.pid != 0; });
+    const auto running = std::find_if(
+        pod.runs.begin(), pod.runs.end(), [](const ContainerRun& run) { return run.pid != 0; });
     if (running == pod.runs.end()) {
         return false;
     }
@@ -287,4 +298,4 @@ bool listens_on_all_ports(const Pod& pod) {
     return true;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,22 +1,22 @@
 #include "daemon/lab/process.h"
 
-#include <fcntl.h>
+#include "daemon/base/limits.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/lab/object_files.h"
+
 #include <fmt/core.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-
-#include "daemon/base/limits.h"
-#include "daemon/base/unique_fd.h"
-#include "daemon/lab/object_files.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -153,9 +153,9 @@ void place_fd(int pipe, int source, int target) {
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::syscall(SYS_close_range, 3U, ~0U, 1U << 2);  // CLOSE_RANGE_CLOEXEC
+    ::syscall(SYS_close_range, 3U, ~0U, 1U << 2); // CLOSE_RANGE_CLOEXEC
     if (env != nullptr) {
-        environ = env;  // execvp looks at PATH of `environ`
+        environ = env; // execvp looks at PATH of `environ`
     }
     if (spawn.session == Session::own && ::chdir("/") != 0) {
         give_up(pipe, "chdir /");
@@ -206,9 +206,8 @@ void pump(Pipe& in, Pipe& out, Pipe& err, std::string_view input, RunOutput& res
         if (input.empty()) {
             in.write.reset();
         }
-        pollfd fds[3] = {{out.read.get(), POLLIN, 0},
-                         {err.read.get(), POLLIN, 0},
-                         {in.write.get(), POLLOUT, 0}};
+        pollfd fds[3] = {
+            {out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
         if (::poll(fds, 3, -1) < 0 && errno != EINTR) {
             return;
         }
@@ -234,7 +233,7 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-}  // namespace
+} // namespace
 
 Result<pid_t> spawn(const Spawn& spawn) {
     if (spawn.argv.empty()) {
@@ -251,8 +250,7 @@ Result<pid_t> spawn(const Spawn& spawn) {
         return fail_errno(errno, "fork");
     }
     if (pid == 0) {
-        child_main(pipe->write.get(), spawn, argv.data(),
-                   spawn.env.empty() ? nullptr : env.data());
+        child_main(pipe->write.get(), spawn, argv.data(), spawn.env.empty() ? nullptr : env.data());
     }
     pipe->write.reset();
     ChildFailure failure{};
@@ -316,8 +314,10 @@ Result<void> run(std::vector<std::string> argv, const std::string& input, const 
         return std::unexpected(result.error());
     }
     if (result->exit_code != 0) {
-        return fail(ErrorKind::system, fmt::format("`{}` ended with {}: {}{}", words,
-                                                   result->exit_code, result->err, result->out));
+        return fail(
+            ErrorKind::system,
+            fmt::format(
+                "`{}` ended with {}: {}{}", words, result->exit_code, result->err, result->out));
     }
     return {};
 }
@@ -377,4 +377,4 @@ bool program_exists(const std::string& program) {
     return false;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -1,15 +1,15 @@
 #include "daemon/lab/remove.h"
 
-#include <fmt/core.h>
-#include <poll.h>
-#include <signal.h>
-
-#include <filesystem>
-
 #include "daemon/lab/cgroup.h"
 #include "daemon/lab/config.h"
 #include "daemon/lab/network.h"
 #include "daemon/lab/object_files.h"
+
+#include <fmt/core.h>
+
+#include <filesystem>
+#include <poll.h>
+#include <signal.h>
 
 namespace orlop::lab {
 
@@ -94,7 +94,7 @@ void remove_state(const Location& location, std::vector<std::string>& failures) 
     }
 }
 
-}  // namespace
+} // namespace
 
 std::vector<std::string> list_traces(const Location& location) {
     std::vector<std::string> traces;
@@ -148,4 +148,4 @@ Result<void> remove_everything(const Location& location) {
     return fail(ErrorKind::system, text);
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

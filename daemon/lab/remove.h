@@ -5,11 +5,11 @@
 // is restarted; the pods; orlopd with a chance to detach; then what remains by force.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "daemon/base/error.h"
 #include "daemon/lab/lab.h"
+
+#include <string>
+#include <vector>
 
 namespace orlop::lab {
 
@@ -19,4 +19,4 @@ std::vector<std::string> list_traces(const Location& location);
 
 Result<void> remove_everything(const Location& location);
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

@@ -22,7 +22,7 @@ class Reader {
 public:
     Reader(const Message& message, std::size_t at) : message_(message), at_(at) {}
     void field(std::string& value) { value = next(); }
-    void field(int& value) { value = std::atoi(next().c_str()); }
+    void field(int& value) { value = number_of(next(), 0); }
     void field(bool& value) { value = next() == "1"; }
     std::size_t at() const { return at_; }
     bool overrun() const { return at_ > message_.size(); }
@@ -43,15 +43,35 @@ template <class... Fields> void each(auto& target, Fields&... fields) {
 void visit(auto& t, auto& pod)
     requires requires { pod.restarts; }
 {
-    each(t, pod.ns, pod.name, pod.uid, pod.node, pod.phase, pod.ready, pod.ip, pod.ip6,
-         pod.service_account, pod.labels, pod.restarts, pod.pid, pod.netns, pod.cgroup, pod.owner);
+    each(t,
+         pod.ns,
+         pod.name,
+         pod.uid,
+         pod.node,
+         pod.phase,
+         pod.ready,
+         pod.ip,
+         pod.ip6,
+         pod.service_account,
+         pod.labels,
+         pod.restarts,
+         pod.pid,
+         pod.netns,
+         pod.cgroup,
+         pod.owner);
 }
 
 void visit(auto& t, auto& service)
     requires requires { service.cluster_ip; }
 {
-    each(t, service.ns, service.name, service.type, service.cluster_ip, service.cluster_ip6,
-         service.ports, service.endpoints);
+    each(t,
+         service.ns,
+         service.name,
+         service.type,
+         service.cluster_ip,
+         service.cluster_ip6,
+         service.ports,
+         service.endpoints);
 }
 
 void visit(auto& t, auto& job)
@@ -63,8 +83,16 @@ void visit(auto& t, auto& job)
 void visit(auto& t, auto& node)
     requires requires { node.mesh_state; }
 {
-    each(t, node.name, node.netns, node.cgroup, node.ip, node.ip6, node.state_dir, node.socket,
-         node.orlopd_pid, node.mesh_state);
+    each(t,
+         node.name,
+         node.netns,
+         node.cgroup,
+         node.ip,
+         node.ip6,
+         node.state_dir,
+         node.socket,
+         node.orlopd_pid,
+         node.mesh_state);
 }
 
 template <class Record>
@@ -82,7 +110,7 @@ template <class Record> void read_one(Reader& reader, std::vector<Record>& recor
     records.push_back(std::move(record));
 }
 
-}  // namespace
+} // namespace
 
 void append_status(const Status& status, Message& message) {
     write_all(message, "node", status.nodes);
@@ -116,4 +144,4 @@ Result<Status> read_status(const Message& message) {
     return status;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

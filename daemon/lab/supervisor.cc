@@ -1,18 +1,18 @@
 #include "daemon/lab/supervisor.h"
 
+#include "daemon/lab/lab.h"
+#include "daemon/lab/notes.h"
+#include "daemon/lab/status_wire.h"
+
 #include <fmt/core.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 #include <cstdlib>
-
-#include "daemon/lab/lab.h"
-#include "daemon/lab/status_wire.h"
-#include "daemon/lab/notes.h"
+#include <poll.h>
+#include <signal.h>
 
 namespace orlop::lab {
 
@@ -54,8 +54,8 @@ Message answer_remove_object(Cluster& cluster, const Message& request) {
     if (slash == std::string::npos) {
         return error_message({ErrorKind::invalid_input, request[2] + ": must be kind/name"});
     }
-    auto line = cluster.remove_object(request[2].substr(0, slash), request[1],
-                                      request[2].substr(slash + 1));
+    auto line = cluster.remove_object(
+        request[2].substr(0, slash), request[1], request[2].substr(slash + 1));
     return line ? Message{"ok", *line} : error_message(line.error());
 }
 
@@ -147,7 +147,7 @@ Result<LabFile> load_images(const std::string& path) {
     return parse_lab_file(*text, path);
 }
 
-}  // namespace
+} // namespace
 
 Message answer(Cluster& cluster, const Message& request) {
     const std::string word = request.empty() ? "" : request[0];
@@ -162,13 +162,13 @@ Message answer(Cluster& cluster, const Message& request) {
         return answer_remove_object(cluster, request);
     }
     if (word == "scale" && fields == 4) {
-        return done_message(cluster.scale(request[1], request[2], std::atoi(request[3].c_str())));
+        return done_message(cluster.scale(request[1], request[2], number_of(request[3], -1)));
     }
     if ((word == "label" || word == "annotate") && fields >= 4) {
         return answer_meta(cluster, request);
     }
     if (word == "mesh" && fields == 3) {
-        const int action = std::atoi(request[2].c_str());
+        const int action = number_of(request[2], -1);
         if (action < 0 || action > static_cast<int>(MeshAction::kill)) {
             return error_message({ErrorKind::invalid_input, "unknown mesh action"});
         }
@@ -208,4 +208,4 @@ int run_supervisor(const std::string& state_dir) {
     return 0;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

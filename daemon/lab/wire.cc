@@ -1,15 +1,16 @@
 #include "daemon/lab/wire.h"
 
+#include "daemon/base/limits.h"
+
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
-
-#include "daemon/base/limits.h"
+#include <unistd.h>
 
 namespace orlop::lab {
 
@@ -58,7 +59,7 @@ Result<sockaddr_un> address_of(const std::string& path) {
     return address;
 }
 
-}  // namespace
+} // namespace
 
 Result<void> send_message(int fd, const Message& message) {
     std::string body;
@@ -108,6 +109,12 @@ Result<Message> receive_message(int fd, Wait wait) {
     return message;
 }
 
+int number_of(std::string_view text, int fallback) {
+    int value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return code == std::errc{} && end == text.data() + text.size() ? value : fallback;
+}
+
 Result<UniqueFd> listen_on(const std::string& path) {
     const auto address = address_of(path);
     if (!address) {
@@ -115,9 +122,10 @@ Result<UniqueFd> listen_on(const std::string& path) {
     }
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ::unlink(path.c_str());
-    const mode_t before = ::umask(0177);  // the socket is born with mode 0600
-    const bool bound = fd.valid() && ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address),
-                                            sizeof *address) == 0;
+    const mode_t before = ::umask(0177); // the socket is born with mode 0600
+    const bool bound =
+        fd.valid() &&
+        ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0;
     const int number = errno;
     ::umask(before);
     if (!bound || ::listen(fd.get(), 64) != 0) {
@@ -132,11 +140,11 @@ Result<UniqueFd> connect_to(const std::string& path) {
         return std::unexpected(address.error());
     }
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address),
-                                 sizeof *address) != 0) {
+    if (!fd.valid() ||
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
         return fail_errno(errno, "connect to " + path);
     }
     return fd;
 }
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

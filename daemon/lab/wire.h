@@ -5,11 +5,12 @@
 // limits::lab_message_bytes_max; a silent peer is given up after 10 s of no progress.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace orlop::lab {
 
@@ -20,7 +21,10 @@ enum class Wait : unsigned char { peer_limit, forever };
 Result<void> send_message(int fd, const Message& message);
 Result<Message> receive_message(int fd, Wait wait);
 
-Result<UniqueFd> listen_on(const std::string& path);  // mode 0600
+// A decimal number of a message or a file; `fallback` when it is none.
+int number_of(std::string_view text, int fallback);
+
+Result<UniqueFd> listen_on(const std::string& path); // mode 0600
 Result<UniqueFd> connect_to(const std::string& path);
 
-}  // namespace orlop::lab
+} // namespace orlop::lab

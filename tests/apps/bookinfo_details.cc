@@ -2,9 +2,9 @@
 //
 // HANG_FIRST_CALL=1 is the bad release: the first call of the process is answered only after
 // HANG_FOR (default 60s); every later one at once. GET /health always answers.
-#include <atomic>
-
 #include "tests/apps/http.h"
+
+#include <atomic>
 
 int main() {
     using namespace orlop::apps;

@@ -6,7 +6,7 @@ int main() {
     using namespace orlop::apps;
     const std::string url = env_or("ENDPOINT_URL", "http://localhost:5000/unstable-endpoint");
     const auto interval = parse_duration(env_or("INTERVAL", "200ms"));
-    const long count = std::atol(env_or("COUNT", "0").c_str());
+    const long count = number_or(env_or("COUNT", "0"), 0);
     Connection connection(parse_url(url), Connection::Reuse::fresh);
     Call call;
     call.limit = std::chrono::seconds(10);
@@ -16,9 +16,8 @@ int main() {
         const Answer answer = connection.call(call);
         const bool good = answer.outcome == Outcome::answered && answer.status < 400;
         ++(good ? success : failure);
-        const std::string what = answer.outcome == Outcome::answered
-                                     ? std::to_string(answer.status)
-                                     : answer.error;
+        const std::string what =
+            answer.outcome == Outcome::answered ? std::to_string(answer.status) : answer.error;
         log_line((good ? "Success: " : "Failure: ") + what + " (success " +
                  std::to_string(success) + ", failure " + std::to_string(failure) + ")");
         std::this_thread::sleep_for(interval);

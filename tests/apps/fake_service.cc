@@ -3,11 +3,11 @@
 // A request first waits its own time (TIMING_50_PERCENTILE +- TIMING_VARIANCE percent), draws its
 // fault (ERROR_RATE of the requests: http_error answers ERROR_CODE, delay waits ERROR_DELAY), then
 // calls UPSTREAM_URIS one after another. An upstream answer of 400 or more, or none, makes it 500.
+#include "tests/apps/http.h"
+
 #include <atomic>
 #include <memory>
 #include <mutex>
-
-#include "tests/apps/http.h"
 
 namespace {
 
@@ -23,7 +23,7 @@ struct Settings {
             parse_duration(env_or("HTTP_CLIENT_REQUEST_TIMEOUT", "30s")));
     double error_rate = std::strtod(env_or("ERROR_RATE", "0").c_str(), nullptr);
     std::string error_type = env_or("ERROR_TYPE", "http_error");
-    int error_code = std::atoi(env_or("ERROR_CODE", "500").c_str());
+    int error_code = static_cast<int>(number_or(env_or("ERROR_CODE", "500"), 500));
     std::chrono::microseconds error_delay = parse_duration(env_or("ERROR_DELAY", "0s"));
     std::chrono::microseconds timing = parse_duration(env_or("TIMING_50_PERCENTILE", "0s"));
     double timing_variance = std::strtod(env_or("TIMING_VARIANCE", "0").c_str(), nullptr);
@@ -58,8 +58,8 @@ std::string iso_now() {
 
 std::string millis_text(Clock::duration duration) {
     char text[40];
-    std::snprintf(text, sizeof text, "%.3fms",
-                  std::chrono::duration<double, std::milli>(duration).count());
+    std::snprintf(
+        text, sizeof text, "%.3fms", std::chrono::duration<double, std::milli>(duration).count());
     return text;
 }
 
@@ -91,8 +91,8 @@ public:
         response.fields.emplace_back("Content-Type", "application/json");
         response.body = body(request, started_at, Clock::now() - started, status, calls);
         log_line(settings_.name + " request " + std::to_string(++served_) + " " + request.method +
-                 " " + request.path + " from " + request.peer + " " + std::to_string(status) +
-                 " " + millis_text(Clock::now() - started));
+                 " " + request.path + " from " + request.peer + " " + std::to_string(status) + " " +
+                 millis_text(Clock::now() - started));
     }
 
 private:
@@ -140,8 +140,13 @@ private:
         call.limit = settings_.request_timeout;
         call.fields.emplace_back("User-Agent", "fake-service");
         // Tracing headers travel on, as an instrumented application passes them.
-        for (const char* name : {"x-request-id", "traceparent", "tracestate", "x-b3-traceid",
-                                 "x-b3-spanid", "x-b3-sampled", "end-user"}) {
+        for (const char* name : {"x-request-id",
+                                 "traceparent",
+                                 "tracestate",
+                                 "x-b3-traceid",
+                                 "x-b3-spanid",
+                                 "x-b3-sampled",
+                                 "end-user"}) {
             if (const std::string value = field(request.fields, name); !value.empty()) {
                 call.fields.emplace_back(name, value);
             }
@@ -163,8 +168,11 @@ private:
         return *open.back().second;
     }
 
-    std::string body(const Request& request, const std::string& started_at,
-                     Clock::duration duration, int status, const std::string& calls) const {
+    std::string body(const Request& request,
+                     const std::string& started_at,
+                     Clock::duration duration,
+                     int status,
+                     const std::string& calls) const {
         std::string text = "{\n  \"name\": " + json_quote(settings_.name) +
                            ",\n  \"uri\": " + json_quote(request.path) +
                            ",\n  \"type\": \"HTTP\",\n  \"ip_addresses\": [" + addresses_ +
@@ -208,7 +216,7 @@ std::string Service::own_addresses() {
     return list;
 }
 
-}  // namespace
+} // namespace
 
 int main() {
     Service service(read_settings());

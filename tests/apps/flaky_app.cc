@@ -1,8 +1,8 @@
 // Stand-in for appflaky of tutorial 001: GET /unstable-endpoint answers 500 with probability
 // FAIL_PERCENT (default 50), else 200, at once. PORT defaults to 5000.
-#include <mutex>
-
 #include "tests/apps/http.h"
+
+#include <mutex>
 
 int main() {
     using namespace orlop::apps;

@@ -6,11 +6,11 @@
 //   -i  pause between calls of a client
 // With -n above 1 it prints successes (below 400), errors, timeouts, refusals, p50 and p99, and a
 // count per status. Exit code 0 when every call succeeded, 1 otherwise, 64 on wrong usage.
+#include "tests/apps/http.h"
+
 #include <atomic>
 #include <map>
 #include <mutex>
-
-#include "tests/apps/http.h"
 
 namespace {
 
@@ -40,14 +40,22 @@ Options read_options(int argc, char** argv) {
     int letter = 0;
     while ((letter = ::getopt(argc, argv, "n:c:t:i:X:H:d:k46s")) != -1) {
         switch (letter) {
-        case 'n': options.count = std::atol(optarg); break;
-        case 'c': options.clients = std::atoi(optarg); break;
+        case 'n':
+            options.count = number_or(optarg, 0);
+            break;
+        case 'c':
+            options.clients = static_cast<int>(number_or(optarg, 0));
+            break;
         case 't':
             options.call.limit =
                 std::chrono::duration_cast<std::chrono::milliseconds>(parse_duration(optarg));
             break;
-        case 'i': options.pause = parse_duration(optarg); break;
-        case 'X': options.call.method = optarg; break;
+        case 'i':
+            options.pause = parse_duration(optarg);
+            break;
+        case 'X':
+            options.call.method = optarg;
+            break;
         case 'H': {
             const std::string header = optarg;
             const std::size_t colon = std::min(header.find(':'), header.size());
@@ -56,12 +64,23 @@ Options read_options(int argc, char** argv) {
                 header.substr(0, colon), value == std::string::npos ? "" : header.substr(value));
             break;
         }
-        case 'd': options.call.body = optarg; break;
-        case 'k': options.reuse = Connection::Reuse::keep; break;
-        case '4': options.family = Connection::Family::v4; break;
-        case '6': options.family = Connection::Family::v6; break;
-        case 's': options.status_only = true; break;
-        default: usage();
+        case 'd':
+            options.call.body = optarg;
+            break;
+        case 'k':
+            options.reuse = Connection::Reuse::keep;
+            break;
+        case '4':
+            options.family = Connection::Family::v4;
+            break;
+        case '6':
+            options.family = Connection::Family::v6;
+            break;
+        case 's':
+            options.status_only = true;
+            break;
+        default:
+            usage();
         }
     }
     if (optind + 1 != argc || options.count < 1 || options.clients < 1) {
@@ -85,8 +104,11 @@ int print_one(const Options& options) {
     } else if (answer.outcome != Outcome::answered) {
         std::printf("failed after %.1f ms: %s\n", took, answer.error.c_str());
     } else {
-        std::printf("%s\ntime: %.1f ms\n%s\n%s", answer.status_line.c_str(), took,
-                    field_lines(answer.fields).c_str(), answer.body.c_str());
+        std::printf("%s\ntime: %.1f ms\n%s\n%s",
+                    answer.status_line.c_str(),
+                    took,
+                    field_lines(answer.fields).c_str(),
+                    answer.body.c_str());
         if (!answer.trailers.empty()) {
             std::printf("\ntrailers:\n%s", field_lines(answer.trailers).c_str());
         }
@@ -144,15 +166,22 @@ int print_many(const Options& options) {
     const double total = millis(Clock::now() - started);
     std::printf("requests %ld success %ld errors %ld timeouts %ld refused %ld p50_ms %.1f "
                 "p99_ms %.1f max_ms %.1f total_ms %.1f\n",
-                options.count, tally.success, tally.errors, tally.timeouts, tally.refused,
-                tally.percentile(0.5), tally.percentile(0.99), tally.percentile(1.0), total);
+                options.count,
+                tally.success,
+                tally.errors,
+                tally.timeouts,
+                tally.refused,
+                tally.percentile(0.5),
+                tally.percentile(0.99),
+                tally.percentile(1.0),
+                total);
     for (const auto& [status, count] : tally.statuses) {
         std::printf("status %d %ld\n", status, count);
     }
     return tally.success == options.count ? 0 : 1;
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);

@@ -22,8 +22,7 @@ int main() {
         const auto took =
             std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - started);
         response.fields.emplace_back("Content-Type", "text/html");
-        response.fields.emplace_back("X-Details-Status",
-                                     std::to_string(answer.status));
+        response.fields.emplace_back("X-Details-Status", std::to_string(answer.status));
         response.fields.emplace_back("X-Details-Millis", std::to_string(took.count()));
         response.body = "<h1>The Comedy of Errors</h1>\n";
         response.body += good ? "<p>Book Details: " + answer.body + "</p>\n"

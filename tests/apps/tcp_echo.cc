@@ -1,6 +1,6 @@
 // Sends back what it reads, and closes its side when the peer has closed its own. BANNER (text sent
 // first, newline added) makes it a server-first protocol. PORT defaults to 9000.
-#include "tests/apps/http.h"
+#include "tests/apps/stream.h"
 
 namespace {
 
@@ -23,7 +23,7 @@ void echo(int fd, const std::string& banner) {
     }
 }
 
-}  // namespace
+} // namespace
 
 int main() {
     ::signal(SIGPIPE, SIG_IGN);
@@ -31,11 +31,12 @@ int main() {
     const std::string port = env_or("PORT", "9000");
     const int listener = listen_on(port);
     log_line("listening on " + port);
+    Workers workers;
     for (;;) {
         const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd >= 0) {
             log_line("connection from " + peer_text(fd));
-            std::thread(echo, fd, banner).detach();
+            workers.start([fd, &banner] { echo(fd, banner); });
         }
     }
 }

@@ -1,19 +1,17 @@
 // The lab itself, without a mesh: real namespaces, cgroups, NAT, names and processes. Needs root.
-#include "daemon/lab/lab.h"
-
-#include <fmt/core.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <thread>
-
 #include "daemon/lab/cgroup.h"
+#include "daemon/lab/lab.h"
 #include "daemon/lab/network.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/process.h"
 #include "daemon/lab/remove.h"
+
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <signal.h>
+#include <unistd.h>
 
 namespace orlop::lab {
 namespace {
@@ -217,8 +215,8 @@ TEST_F(LabTest, services_answer_in_both_families_from_pods_and_from_the_node) {
     start(2);
     apply("echo.yaml", echo_yaml);
     ready();
-    for (const char* url : {"http://echo/", "http://echo.default.svc.cluster.local/",
-                            "http://echo-pods:8080/"}) {
+    for (const char* url :
+         {"http://echo/", "http://echo.default.svc.cluster.local/", "http://echo-pods:8080/"}) {
         for (const char* family : {"-4", "-6"}) {
             const std::string text = output("stranger", {"http-get", family, url});
             EXPECT_NE(text.find("HTTP/1.1 200"), std::string::npos) << url << family << text;
@@ -311,9 +309,7 @@ TEST_F(LabTest, orlopd_is_told_of_pods_labels_and_sandboxes) {
     EXPECT_FALSE(lab_.label("default", "ns/nowhere", {"a=b"}));
 
     ASSERT_TRUE(lab_.remove_object("default", "pod/stranger"));
-    for (int i = 0; i < 500 && lab_.find_pod("stranger"); ++i) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
+    ASSERT_TRUE(lab_.wait_gone("stranger", seconds(30)));
     EXPECT_FALSE(fs::exists(pod_file));
     EXPECT_FALSE(fs::exists(sandbox));
     EXPECT_FALSE(fs::exists(pod->netns));
@@ -327,13 +323,17 @@ TEST_F(LabTest, a_crashed_process_of_a_deployment_comes_back) {
     const auto before = lab_.find_pod("echo");
     ASSERT_TRUE(before);
     ASSERT_EQ(::kill(before->pid, SIGKILL), 0);
-    bool back = false;
-    for (int i = 0; i < 500 && !back; ++i) {
+    const auto noticed = [&] {
         const auto now = lab_.find_pod("default/" + before->name);
-        back = now && now->ready && now->restarts == 1 && now->pid != before->pid;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        return now && now->restarts == 1;
+    };
+    for (int asked = 0; asked < 100'000 && !noticed(); ++asked) {
     }
-    EXPECT_TRUE(back);
+    ready();
+    const auto after = lab_.find_pod("default/" + before->name);
+    ASSERT_TRUE(after);
+    EXPECT_EQ(after->restarts, 1);
+    EXPECT_NE(after->pid, before->pid);
 }
 
 TEST_F(LabTest, down_finds_everything_after_the_supervisor_was_killed) {
@@ -350,10 +350,10 @@ TEST_F(LabTest, down_finds_everything_after_the_supervisor_was_killed) {
 
 TEST_F(LabTest, refuses_wrong_input_with_its_reason) {
     start(1);
-    const auto unknown = lab_.apply(
-        {.path = "x.yaml",
-         .text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
-                 "spec: {containers: [{name: c, image: never/heard:v1}]}\n"});
+    const auto unknown =
+        lab_.apply({.path = "x.yaml",
+                    .text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+                            "spec: {containers: [{name: c, image: never/heard:v1}]}\n"});
     ASSERT_FALSE(unknown);
     EXPECT_NE(unknown.error().context.find("never/heard:v1"), std::string::npos);
     EXPECT_FALSE(lab_.scale("default", "absent", 2));
@@ -364,5 +364,5 @@ TEST_F(LabTest, refuses_wrong_input_with_its_reason) {
     EXPECT_NE(second.error().context.find("already here"), std::string::npos);
 }
 
-}  // namespace
-}  // namespace orlop::lab
+} // namespace
+} // namespace orlop::lab

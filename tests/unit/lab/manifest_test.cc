@@ -1,9 +1,8 @@
 #include "daemon/lab/manifest.h"
-
-#include <gtest/gtest.h>
-
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/pod.h"
+
+#include <gtest/gtest.h>
 
 namespace orlop::lab {
 namespace {
@@ -57,14 +56,24 @@ TEST(Manifest, keeps_a_jobs_shell_script_as_it_stands) {
 }
 
 TEST(Manifest, reads_every_tutorial_file) {
-    for (const char* name :
-         {"001-appflaky.yaml", "001-client.yaml", "001-peer-authentication-strict.yaml",
-          "001-virtual-service-retry.yaml", "001-virtual-service-retry-5xx.yaml",
-          "001-peer-authentication-permissive.yaml", "002-frontend.yaml", "002-product.yaml",
-          "002-inventory.yaml", "002-gateway.yaml", "002-timeout-config.yaml",
-          "002-retry-config.yaml", "002-circuit-breaker.yaml", "002-high-traffic-generator.yaml",
-          "002-outlier-detection.yaml", "002-failing-instance-config.yaml",
-          "002-fault-injection.yaml", "002-continuous-traffic.yaml"}) {
+    for (const char* name : {"001-appflaky.yaml",
+                             "001-client.yaml",
+                             "001-peer-authentication-strict.yaml",
+                             "001-virtual-service-retry.yaml",
+                             "001-virtual-service-retry-5xx.yaml",
+                             "001-peer-authentication-permissive.yaml",
+                             "002-frontend.yaml",
+                             "002-product.yaml",
+                             "002-inventory.yaml",
+                             "002-gateway.yaml",
+                             "002-timeout-config.yaml",
+                             "002-retry-config.yaml",
+                             "002-circuit-breaker.yaml",
+                             "002-high-traffic-generator.yaml",
+                             "002-outlier-detection.yaml",
+                             "002-failing-instance-config.yaml",
+                             "002-fault-injection.yaml",
+                             "002-continuous-traffic.yaml"}) {
         EXPECT_TRUE(parse_manifest(tutorial(name), name, "default")) << name;
     }
 }
@@ -126,7 +135,7 @@ TEST(LabFile, matches_images_by_pattern_with_or_without_tag) {
     ASSERT_TRUE(file) << file.error().context;
     struct Case {
         const char* image;
-        const char* program;  // nullptr: none
+        const char* program; // nullptr: none
     };
     const Case cases[] = {{"ghcr.io/x/fake-service:v0.26.2", "fake-service"},
                           {"ghcr.io/x/fake-service", "fake-service"},
@@ -150,8 +159,10 @@ TEST(LabFile, the_shipped_one_knows_every_image_of_the_tutorials) {
     ASSERT_TRUE(text);
     const auto file = parse_lab_file(*text, "images.yaml");
     ASSERT_TRUE(file) << file.error().context;
-    for (const char* image : {"ghcr.io/nicholasjackson/fake-service:v0.26.2", "pstauffer/curl",
-                              "xr09/alpine-bash:latest", "busybox",
+    for (const char* image : {"ghcr.io/nicholasjackson/fake-service:v0.26.2",
+                              "pstauffer/curl",
+                              "xr09/alpine-bash:latest",
+                              "busybox",
                               "srinmantest.azurecr.io/appflaky:v1",
                               "srinmantest.azurecr.io/clientapp:v1"}) {
         EXPECT_NE(file->find(image), nullptr) << image;
@@ -174,11 +185,16 @@ TEST(PodEnvironment, joins_image_defaults_manifest_and_fields) {
     LabConfig config;
     config.apps_dir = "/apps";
     const auto env = environment_of(pod, container, config, images);
-    for (const char* wanted : {"A=default", "B=mine", "IP=10.244.1.7", "NS=shop", "LABEL=web",
-                               "HOSTNAME=web-1", "HOME=/root"}) {
+    for (const char* wanted : {"A=default",
+                               "B=mine",
+                               "IP=10.244.1.7",
+                               "NS=shop",
+                               "LABEL=web",
+                               "HOSTNAME=web-1",
+                               "HOME=/root"}) {
         EXPECT_NE(std::find(env.begin(), env.end(), wanted), env.end()) << wanted;
     }
 }
 
-}  // namespace
-}  // namespace orlop::lab
+} // namespace
+} // namespace orlop::lab

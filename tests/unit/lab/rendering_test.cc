@@ -1,8 +1,3 @@
-#include <gtest/gtest.h>
-#include <sys/socket.h>
-
-#include <thread>
-
 #include "daemon/lab/addresses.h"
 #include "daemon/lab/config.h"
 #include "daemon/lab/names.h"
@@ -10,6 +5,11 @@
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/status_wire.h"
 #include "daemon/lab/wire.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <thread>
 
 namespace orlop::lab {
 namespace {
@@ -41,11 +41,11 @@ TEST(Addresses, both_families_share_one_number) {
 }
 
 TEST(Nat, draws_among_several_endpoints_and_names_a_single_one) {
-    const std::string text = render_nat(
-        NatFamily::ip,
-        {{"10.96.0.10", "tcp", 80, {{"10.244.1.2", 9090}}},
-         {"10.96.0.11", "udp", 53, {{"10.244.1.3", 5353}, {"10.244.2.3", 5353}}}},
-        {"10.244.1.2"});
+    const std::string text =
+        render_nat(NatFamily::ip,
+                   {{"10.96.0.10", "tcp", 80, {{"10.244.1.2", 9090}}},
+                    {"10.96.0.11", "udp", 53, {{"10.244.1.3", 5353}, {"10.244.2.3", 5353}}}},
+                   {"10.244.1.2"});
     EXPECT_TRUE(contains(text, "ip daddr 10.96.0.10 tcp dport 80 dnat ip to 10.244.1.2:9090\n"));
     EXPECT_TRUE(contains(text,
                          "ip daddr 10.96.0.11 udp dport 53 dnat ip addr . port to numgen random "
@@ -94,11 +94,16 @@ TEST(ObjectFiles, a_pod_file_says_what_kubernetes_would) {
     container.probes_yaml = "readinessProbe: {httpGet: {path: /, port: 9090}}\n";
     pod.containers = {container};
     const std::string text = render_pod(view, pod);
-    for (const char* line :
-         {"kind: Pod\n", "    \"app\": \"we\\\"b\"\n", "  uid: \"u-1\"\n", "name: \"web-abc\"\n",
-          "  nodeName: \"n1\"\n", "  serviceAccountName: \"default\"\n",
-          "    - containerPort: 9090\n", "    readinessProbe: {httpGet: {path: /, port: 9090}}\n",
-          "  - ip: \"fd00:10:244:1::2\"\n", "  - type: Ready\n    status: \"True\"\n"}) {
+    for (const char* line : {"kind: Pod\n",
+                             "    \"app\": \"we\\\"b\"\n",
+                             "  uid: \"u-1\"\n",
+                             "name: \"web-abc\"\n",
+                             "  nodeName: \"n1\"\n",
+                             "  serviceAccountName: \"default\"\n",
+                             "    - containerPort: 9090\n",
+                             "    readinessProbe: {httpGet: {path: /, port: 9090}}\n",
+                             "  - ip: \"fd00:10:244:1::2\"\n",
+                             "  - type: Ready\n    status: \"True\"\n"}) {
         EXPECT_TRUE(contains(text, line)) << line << text;
     }
     // The lab's own reader accepts it: it is YAML with no key given twice.
@@ -162,5 +167,5 @@ TEST(Wire, refuses_a_message_that_claims_too_much) {
               ErrorKind::limit_exceeded);
 }
 
-}  // namespace
-}  // namespace orlop::lab
+} // namespace
+} // namespace orlop::lab
