@@ -1,14 +1,14 @@
 #include "daemon/control/analyze.h"
 
-#include <algorithm>
-#include <set>
-#include <tuple>
-
-#include <fmt/core.h>
-
 #include "daemon/control/compile.h"
 #include "daemon/control/compile/routes.h"
 #include "daemon/control/compile/services.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
 
 namespace orlop::control {
 namespace {
@@ -24,18 +24,25 @@ void check_times(const HttpRouteSpec& route, const std::string& path, FindingSin
     Duration timeout = *route.timeout;
     Duration per_try = *route.retries->per_try_timeout;
     if (per_try >= timeout) {
-        findings.warn("ORL005", route.retries->source, path + ".retries.perTryTimeout",
+        findings.warn("ORL005",
+                      route.retries->source,
+                      path + ".retries.perTryTimeout",
                       fmt::format("{} ms is not below the timeout of {} ms and is ignored",
-                                  to_ms(per_try), to_ms(timeout)),
+                                  to_ms(per_try),
+                                  to_ms(timeout)),
                       "lower perTryTimeout or raise timeout");
         return;
     }
     std::int64_t tries = 1 + static_cast<std::int64_t>(route.retries->attempts);
     std::int64_t fit = (timeout.count() + per_try.count() - 1) / per_try.count();
     if (tries > fit) {
-        findings.warn("ORL006", route.retries->source, path + ".retries",
-                      fmt::format("{} tries of {} ms do not fit into the timeout of {} ms", tries,
-                                  to_ms(per_try), to_ms(timeout)),
+        findings.warn("ORL006",
+                      route.retries->source,
+                      path + ".retries",
+                      fmt::format("{} tries of {} ms do not fit into the timeout of {} ms",
+                                  tries,
+                                  to_ms(per_try),
+                                  to_ms(timeout)),
                       fmt::format("at most {} tries can start when each one times out", fit));
     }
 }
@@ -48,13 +55,18 @@ void check_reach(const VirtualServiceSpec& spec, FindingSink& findings) {
         std::string path = fmt::format("spec.http[{}]", i);
         std::string key = match_key(route);
         if (everything != nullptr) {
-            findings.warn("IST0130", route.source, path,
+            findings.warn("IST0130",
+                          route.source,
+                          path,
                           fmt::format("never reached: the route of line {} matches everything",
                                       everything->source->line),
                           "move it before that route");
         } else if (!seen.insert(key).second) {
-            findings.warn("IST0131", route.source, path,
-                          "never reached: an earlier route has the same match", "remove it");
+            findings.warn("IST0131",
+                          route.source,
+                          path,
+                          "never reached: an earlier route has the same match",
+                          "remove it");
         }
         bool gateways = std::ranges::any_of(
             route.matches, [](const MatchSpec& match) { return !match.gateways.empty(); });
@@ -64,8 +76,10 @@ void check_reach(const VirtualServiceSpec& spec, FindingSink& findings) {
     }
 }
 
-void check_gateways(const ObjectStore& store, const Object& object,
-                    const VirtualServiceSpec& spec, FindingSink& findings) {
+void check_gateways(const ObjectStore& store,
+                    const Object& object,
+                    const VirtualServiceSpec& spec,
+                    FindingSink& findings) {
     for (const std::string& gateway : spec.gateways) {
         if (gateway == "mesh") {
             continue;
@@ -74,7 +88,9 @@ void check_gateways(const ObjectStore& store, const Object& object,
         std::string ns = slash == std::string::npos ? object.key.ns : gateway.substr(0, slash);
         std::string name = slash == std::string::npos ? gateway : gateway.substr(slash + 1);
         if (store.find({"Gateway", ns == "." ? object.key.ns : ns, name}) == nullptr) {
-            findings.warn("IST0101", object.ref, "spec.gateways",
+            findings.warn("IST0101",
+                          object.ref,
+                          "spec.gateways",
                           fmt::format("gateway {} not found", gateway),
                           "create the Gateway, or name mesh");
         }
@@ -112,19 +128,24 @@ void check_limits(const Object& object, const DestinationRuleSpec& spec, Finding
     const model::OutlierDetection& outlier = *spec.policy->outlier;
     if (outlier.consecutive_5xx == 0 && outlier.consecutive_gateway == 0 &&
         !outlier.split_local_origin) {
-        findings.warn("ORL008", object.ref, "spec.trafficPolicy.outlierDetection",
+        findings.warn("ORL008",
+                      object.ref,
+                      "spec.trafficPolicy.outlierDetection",
                       "no detector is on: nothing is ever ejected",
                       "set consecutive5xxErrors or consecutiveGatewayErrors");
     } else if (outlier.consecutive_gateway >= outlier.consecutive_5xx &&
                outlier.consecutive_5xx > 0 && outlier.consecutive_gateway > 0) {
-        findings.warn("ORL008", object.ref, "spec.trafficPolicy.outlierDetection",
+        findings.warn("ORL008",
+                      object.ref,
+                      "spec.trafficPolicy.outlierDetection",
                       "consecutiveGatewayErrors has no effect: consecutive5xxErrors is not larger");
     }
 }
 
-void check_destination_rules(const ObjectStore& store, const model::Snapshot& snapshot,
+void check_destination_rules(const ObjectStore& store,
+                             const model::Snapshot& snapshot,
                              FindingSink& findings) {
-    std::map<std::string, std::string> namespaces;  // host -> namespace of its service
+    std::map<std::string, std::string> namespaces; // host -> namespace of its service
     for (const model::ServicePtr& service : snapshot.services()) {
         namespaces[service->host] = service->ns;
     }
@@ -135,7 +156,9 @@ void check_destination_rules(const ObjectStore& store, const model::Snapshot& sn
         auto service = namespaces.find(host);
         if (service == namespaces.end()) {
             if (!host.starts_with('*')) {
-                findings.warn("IST0101", object->ref, "spec.host",
+                findings.warn("IST0101",
+                              object->ref,
+                              "spec.host",
                               fmt::format("host {} not found", host),
                               "create the Service, or correct the name");
             }
@@ -145,7 +168,9 @@ void check_destination_rules(const ObjectStore& store, const model::Snapshot& sn
             if (!any_pod(snapshot, service->second, subset.labels)) {
                 auto where = std::make_shared<model::ObjectRef>(*object->ref);
                 where->line = subset.line;
-                findings.warn("IST0119", where, "spec.subsets",
+                findings.warn("IST0119",
+                              where,
+                              "spec.subsets",
                               fmt::format("no pod has the labels of subset {}", subset.name),
                               "requests to it are answered 503 until there is one");
             }
@@ -153,21 +178,25 @@ void check_destination_rules(const ObjectStore& store, const model::Snapshot& sn
     }
 }
 
-void check_selectors(const ObjectStore& store, const model::Snapshot& snapshot,
+void check_selectors(const ObjectStore& store,
+                     const model::Snapshot& snapshot,
                      FindingSink& findings) {
     if (snapshot.workloads().empty()) {
-        return;  // files alone: pods are not part of them
+        return; // files alone: pods are not part of them
     }
     for (const ObjectPtr& object : store.in_creation_order("PeerAuthentication")) {
         const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
         if (spec.has_selector && !any_pod(snapshot, object->key.ns, spec.selector)) {
-            findings.warn("IST0119", object->ref, "spec.selector", "selects no pod",
+            findings.warn("IST0119",
+                          object->ref,
+                          "spec.selector",
+                          "selects no pod",
                           "compare the labels with those of the pods");
         }
     }
 }
 
-}  // namespace
+} // namespace
 
 Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     CompileResult compiled = compile(store, {.node = options.node, .generation = 1});
@@ -177,13 +206,12 @@ Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     check_selectors(store, *compiled.snapshot, sink);
     Findings out = store.findings();
     for (Findings more : {std::move(compiled.findings), sink.take()}) {
-        out.insert(out.end(), std::make_move_iterator(more.begin()),
-                   std::make_move_iterator(more.end()));
+        out.insert(
+            out.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
     }
     std::set<std::string> seen;
-    std::erase_if(out, [&](const Finding& finding) {
-        return !seen.insert(finding.to_string()).second;
-    });
+    std::erase_if(out,
+                  [&](const Finding& finding) { return !seen.insert(finding.to_string()).second; });
     std::ranges::sort(out, [](const Finding& a, const Finding& b) {
         return std::forward_as_tuple(b.severity, a.file, a.line, a.code, a.path, a.message) <
                std::forward_as_tuple(a.severity, b.file, b.line, b.code, b.path, b.message);
@@ -191,4 +219,4 @@ Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -22,18 +22,18 @@
 // | ORL011 | an object is defined in more than one file |
 #pragma once
 
-#include <string>
-
 #include "daemon/control/finding.h"
 #include "daemon/control/object_store.h"
+
+#include <string>
 
 namespace orlop::control {
 
 struct AnalyzeOptions {
-    std::string node;  // empty: no pod is local
+    std::string node; // empty: no pod is local
 };
 
 // Errors first, then by file, line, code; no duplicates.
 Findings analyze(const ObjectStore& store, const AnalyzeOptions& options = {});
 
-}  // namespace orlop::control
+} // namespace orlop::control

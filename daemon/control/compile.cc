@@ -1,11 +1,11 @@
 #include "daemon/control/compile.h"
 
-#include <algorithm>
-#include <set>
+#include "daemon/control/compile/assemble.h"
 
 #include <fmt/core.h>
 
-#include "daemon/control/compile/assemble.h"
+#include <algorithm>
+#include <set>
 
 namespace orlop::control {
 namespace {
@@ -13,8 +13,10 @@ namespace {
 // A VirtualService that names an undefined subset stays in its last version that did not.
 std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
                                              const model::MeshConfig& mesh,
-                                             const Services& services, RuleBook& rules,
-                                             CompileMemory& memory, FindingSink& findings) {
+                                             const Services& services,
+                                             RuleBook& rules,
+                                             CompileMemory& memory,
+                                             FindingSink& findings) {
     std::vector<ObjectPtr> out;
     std::map<ObjectKey, ObjectPtr> good;
     for (const ObjectPtr& object : store.in_creation_order("VirtualService")) {
@@ -25,9 +27,12 @@ std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
             auto where = std::make_shared<model::ObjectRef>(*object->ref);
             where->line = unknown->line;
             bool same = last->second == object;
-            findings.warn("IST0101", where, unknown->path + ".subset",
+            findings.warn("IST0101",
+                          where,
+                          unknown->path + ".subset",
                           fmt::format("host {} has no subset {}; the {} stays in force",
-                                      unknown->host, unknown->subset,
+                                      unknown->host,
+                                      unknown->subset,
                                       same ? "last definition of the subset"
                                            : "last good version of this object"),
                           "define the subset in a DestinationRule");
@@ -43,9 +48,8 @@ std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
 }
 
 // The hosts that callers of special namespaces see differently, by namespace.
-std::map<std::string, std::set<std::string>> special_hosts(const Services& services,
-                                                           const RuleBook& rules,
-                                                           const RouteBook& routes) {
+std::map<std::string, std::set<std::string>>
+special_hosts(const Services& services, const RuleBook& rules, const RouteBook& routes) {
     std::map<std::string, std::set<std::string>> out = rules.special();
     for (const auto& [ns, hosts] : routes.special()) {
         out[ns].insert(hosts.begin(), hosts.end());
@@ -65,7 +69,8 @@ bool concerns(const std::set<std::string>& hosts, const std::string& host) {
 }
 
 // A route elsewhere may lead to a host whose rules differ: such hosts differ as well.
-bool leads_to(const HostRoutesPtr& routes, const std::set<std::string>& hosts,
+bool leads_to(const HostRoutesPtr& routes,
+              const std::set<std::string>& hosts,
               const model::MeshConfig& mesh) {
     return routes && std::ranges::any_of(routes->routes, [&](const HostRoutes::Route& route) {
                return std::ranges::any_of(route.spec.choices, [&](const RouteChoice& choice) {
@@ -74,8 +79,10 @@ bool leads_to(const HostRoutesPtr& routes, const std::set<std::string>& hosts,
            });
 }
 
-void assemble_scope(const AssembleInput& in, const std::string& client_ns,
-                    const std::set<std::string>* only, model::Snapshot::Tables& tables) {
+void assemble_scope(const AssembleInput& in,
+                    const std::string& client_ns,
+                    const std::set<std::string>* only,
+                    model::Snapshot::Tables& tables) {
     Assembler assembler(in, client_ns, tables);
     for (const ServiceRecord& record : in.services.all) {
         const std::string& host = record.service->host;
@@ -85,8 +92,8 @@ void assemble_scope(const AssembleInput& in, const std::string& client_ns,
         }
     }
     bool wildcards_differ = only != nullptr && std::ranges::any_of(*only, [](const auto& host) {
-        return host.starts_with('*');
-    });
+                                return host.starts_with('*');
+                            });
     for (const std::string& host : in.routes.hosts()) {
         bool wildcard = host.starts_with('*');
         if (only == nullptr || concerns(*only, host) || (wildcard && wildcards_differ) ||
@@ -96,20 +103,25 @@ void assemble_scope(const AssembleInput& in, const std::string& client_ns,
     }
 }
 
-void index_workloads(const Workloads& workloads, FindingSink& findings,
+void index_workloads(const Workloads& workloads,
+                     FindingSink& findings,
                      model::Snapshot::Tables& tables) {
     for (const PodWorkload& pod : workloads.all) {
         tables.workloads.push_back(pod.workload);
         tables.workload_by_uid.emplace(pod.workload->uid, pod.workload);
         if (pod.workload->host_network) {
-            continue;  // its address is the node's
+            continue; // its address is the node's
         }
         for (const IpAddress& address : pod.workload->addresses) {
             auto [other, added] = tables.workload_by_address.emplace(address, pod.workload);
             if (!added) {
-                findings.warn("ORL013", pod.pod->ref, "status.podIP",
-                              fmt::format("{} already belongs to pod {}/{}", address.to_string(),
-                                          other->second->ns, other->second->name),
+                findings.warn("ORL013",
+                              pod.pod->ref,
+                              "status.podIP",
+                              fmt::format("{} already belongs to pod {}/{}",
+                                          address.to_string(),
+                                          other->second->ns,
+                                          other->second->name),
                               "one of the two Pod objects is out of date");
             }
         }
@@ -126,7 +138,7 @@ void index_services(const Services& services, model::Snapshot::Tables& tables) {
     }
 }
 
-}  // namespace
+} // namespace
 
 CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
     FindingSink findings;
@@ -146,8 +158,8 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     }
     CompileResult result;
     result.findings = findings.take();
-    result.snapshot = std::make_shared<const model::Snapshot>(options.generation, mesh,
-                                                              std::move(tables));
+    result.snapshot =
+        std::make_shared<const model::Snapshot>(options.generation, mesh, std::move(tables));
     return result;
 }
 
@@ -155,4 +167,4 @@ CompileResult compile(const ObjectStore& store, const CompileOptions& options) {
     return Compiler().compile(store, options);
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

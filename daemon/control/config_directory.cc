@@ -1,18 +1,17 @@
 #include "daemon/control/config_directory.h"
 
-#include <dirent.h>
-#include <fcntl.h>
+#include "daemon/base/limits.h"
+
+#include <fmt/core.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <dirent.h>
+#include <fcntl.h>
 #include <tuple>
 #include <vector>
-
-#include <fmt/core.h>
-
-#include "daemon/base/limits.h"
 
 namespace orlop::control {
 namespace {
@@ -63,8 +62,10 @@ Result<std::vector<std::string>> list_names(const std::string& directory) {
     }
     if (names.size() > limits::yaml_files_max) {
         return fail(ErrorKind::limit_exceeded,
-                    fmt::format("{}: {} files, more than {} (yaml_files_max)", directory,
-                                names.size(), limits::yaml_files_max));
+                    fmt::format("{}: {} files, more than {} (yaml_files_max)",
+                                directory,
+                                names.size(),
+                                limits::yaml_files_max));
     }
     return names;
 }
@@ -92,7 +93,7 @@ Result<std::string> read_file(const UniqueFd& fd, const std::string& path) {
     }
 }
 
-}  // namespace
+} // namespace
 
 ConfigDirectory::ConfigDirectory(DirectoryOptions options, UniqueFd inotify)
     : options_(std::move(options)), inotify_(std::move(inotify)) {
@@ -104,8 +105,8 @@ ConfigDirectory::ConfigDirectory(DirectoryOptions options, UniqueFd inotify)
 Result<ConfigDirectory> ConfigDirectory::open(DirectoryOptions options) {
     UniqueFd inotify(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
     if (!inotify.valid()) {
-        return fail_errno(errno, "cannot watch " + options.path +
-                                     "; check fs.inotify.max_user_instances");
+        return fail_errno(errno,
+                          "cannot watch " + options.path + "; check fs.inotify.max_user_instances");
     }
     ConfigDirectory directory(std::move(options), std::move(inotify));
     directory.watch();
@@ -141,17 +142,18 @@ void ConfigDirectory::drain_events() {
 ScanResult ConfigDirectory::scan(ObjectStore& store) {
     ScanResult result;
     if (watch_ < 0) {
-        watch();  // before listing: a file that appears in between raises an event
+        watch(); // before listing: a file that appears in between raises an event
     }
     auto names = list_names(options_.path);
     if (!names) {
         store.fail_source(options_.path,
-                          file_error(options_.path, names.error().context,
+                          file_error(options_.path,
+                                     names.error().context,
                                      "objects stay as they were; check that the directory exists "
                                      "and may be read"));
         return result;
     }
-    store.remove_source(options_.path);  // forgets an earlier failure to list
+    store.remove_source(options_.path); // forgets an earlier failure to list
     std::vector<std::tuple<std::int64_t, std::string, FileState>> found;
     std::map<std::string, FileState> seen;
     for (const std::string& name : *names) {
@@ -162,10 +164,13 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
             if (S_ISDIR(status.st_mode)) {
                 continue;
             }
-            state = {to_ns(status.st_mtim), to_ns(status.st_ctim),
-                     static_cast<std::uint64_t>(status.st_size), status.st_ino, status.st_dev};
+            state = {to_ns(status.st_mtim),
+                     to_ns(status.st_ctim),
+                     static_cast<std::uint64_t>(status.st_size),
+                     status.st_ino,
+                     status.st_dev};
         } else if (errno == ENOENT && ::lstat(path.c_str(), &status) != 0) {
-            continue;  // removed since it was listed
+            continue; // removed since it was listed
         }
         found.emplace_back(state.mtime_ns, path, state);
     }
@@ -181,7 +186,7 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
         } else if (scan_file(store, path, state, result)) {
             seen[path] = state;
         } else {
-            seen[path] = FileState{};  // read again at the next scan
+            seen[path] = FileState{}; // read again at the next scan
         }
     }
     for (const auto& [path, state] : files_) {
@@ -194,13 +199,16 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
 }
 
 // False when the file could not be read as the state described.
-bool ConfigDirectory::scan_file(ObjectStore& store, const std::string& path,
-                                const FileState& state, ScanResult& result) {
+bool ConfigDirectory::scan_file(ObjectStore& store,
+                                const std::string& path,
+                                const FileState& state,
+                                ScanResult& result) {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd.valid()) {
-        store.fail_source(path, file_error(path, std::string("cannot open: ") +
-                                                     std::strerror(errno),
-                                           "its objects stay as they were; check permissions"));
+        store.fail_source(path,
+                          file_error(path,
+                                     std::string("cannot open: ") + std::strerror(errno),
+                                     "its objects stay as they were; check permissions"));
         return false;
     }
     struct stat status = {};
@@ -210,17 +218,17 @@ bool ConfigDirectory::scan_file(ObjectStore& store, const std::string& path,
     }
     auto text = read_file(fd, path);
     if (!text) {
-        store.fail_source(path, file_error(path, text.error().context,
-                                           "its objects stay as they were"));
+        store.fail_source(path,
+                          file_error(path, text.error().context, "its objects stay as they were"));
         return text.error().kind == ErrorKind::limit_exceeded;
     }
     ++result.files_read;
-    auto decoded = decode_text(*text, {.file = path,
-                                       .origin = options_.origin,
-                                       .default_namespace = options_.default_namespace});
-    result.changed = store.replace_source(path, std::move(decoded), state.mtime_ns) ||
-                     result.changed;
+    auto decoded = decode_text(
+        *text,
+        {.file = path, .origin = options_.origin, .default_namespace = options_.default_namespace});
+    result.changed =
+        store.replace_source(path, std::move(decoded), state.mtime_ns) || result.changed;
     return true;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

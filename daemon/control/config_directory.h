@@ -14,15 +14,15 @@
 //     poll(directory->watch_fd()); directory->drain_events(); directory->scan(store);
 #pragma once
 
-#include <cstdint>
-#include <map>
-#include <memory>
-#include <string>
-
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/control/decode.h"
 #include "daemon/control/object_store.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
 
 namespace orlop::control {
 
@@ -33,7 +33,7 @@ struct DirectoryOptions {
 };
 
 struct ScanResult {
-    bool changed = false;  // an object in force changed: compile again
+    bool changed = false; // an object in force changed: compile again
     std::size_t files_read = 0;
     std::size_t files_seen = 0;
 };
@@ -64,7 +64,9 @@ private:
     };
     explicit ConfigDirectory(DirectoryOptions options, UniqueFd inotify);
     void watch();
-    bool scan_file(ObjectStore& store, const std::string& path, const FileState& state,
+    bool scan_file(ObjectStore& store,
+                   const std::string& path,
+                   const FileState& state,
                    ScanResult& result);
 
     DirectoryOptions options_;
@@ -73,4 +75,4 @@ private:
     std::map<std::string, FileState> files_;
 };
 
-}  // namespace orlop::control
+} // namespace orlop::control

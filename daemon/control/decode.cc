@@ -1,15 +1,15 @@
 #include "daemon/control/decode.h"
 
+#include "daemon/control/field_reader.h"
+#include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/validate.h"
+
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <set>
-
-#include <fmt/core.h>
-
-#include "daemon/control/field_reader.h"
-#include "daemon/control/objects/decoders.h"
-#include "daemon/control/objects/validate.h"
 
 namespace orlop::control {
 namespace {
@@ -18,7 +18,7 @@ enum class Scope : unsigned char { namespaced, cluster };
 using Decoder = ObjectSpec (*)(const DecodeContext&);
 
 struct Kind {
-    std::string_view group;  // "" is Kubernetes' core
+    std::string_view group; // "" is Kubernetes' core
     std::string_view name;
     std::initializer_list<std::string_view> versions;
     Scope scope;
@@ -36,7 +36,8 @@ ObjectSpec decode_recorded(const DecodeContext& context) {
 }
 
 ObjectSpec refuse_authorization(const DecodeContext& context) {
-    context.report.error(context.root.line, "",
+    context.report.error(context.root.line,
+                         "",
                          "authorization is not enforced yet, and a rule that cannot be enforced "
                          "must not look as if it were",
                          "remove the object, or close ports with a NetworkPolicy");
@@ -58,17 +59,25 @@ constexpr Kind kinds[] = {
     {"", "Node", v1, Scope::cluster, decode_node},
     {"", "Secret", v1, Scope::namespaced, decode_metadata_only<SecretSpec>},
     {"networking.k8s.io", "NetworkPolicy", v1, Scope::namespaced, decode_network_policy},
-    {"networking.istio.io", "VirtualService", networking, Scope::namespaced,
+    {"networking.istio.io",
+     "VirtualService",
+     networking,
+     Scope::namespaced,
      decode_virtual_service},
-    {"networking.istio.io", "DestinationRule", networking, Scope::namespaced,
+    {"networking.istio.io",
+     "DestinationRule",
+     networking,
+     Scope::namespaced,
      decode_destination_rule},
     {"networking.istio.io", "Gateway", networking, Scope::namespaced, decode_recorded},
     {"networking.istio.io", "ServiceEntry", networking, Scope::namespaced, decode_recorded},
     {"networking.istio.io", "Sidecar", networking, Scope::namespaced, decode_recorded},
-    {"security.istio.io", "PeerAuthentication", security, Scope::namespaced,
+    {"security.istio.io",
+     "PeerAuthentication",
+     security,
+     Scope::namespaced,
      decode_peer_authentication},
-    {"security.istio.io", "AuthorizationPolicy", security, Scope::namespaced,
-     refuse_authorization},
+    {"security.istio.io", "AuthorizationPolicy", security, Scope::namespaced, refuse_authorization},
     {"config.istio.io", "RouteRule", legacy, Scope::namespaced, decode_recorded},
     {"config.istio.io", "DestinationPolicy", legacy, Scope::namespaced, decode_recorded},
     {"config.istio.io", "EgressRule", legacy, Scope::namespaced, decode_recorded},
@@ -157,8 +166,8 @@ std::optional<std::int64_t> parse_time(std::string_view text) {
         return std::nullopt;
     }
     if (!fraction.empty()) {
-        bool digits = std::ranges::all_of(fraction.substr(1),
-                                          [](char c) { return c >= '0' && c <= '9'; });
+        bool digits =
+            std::ranges::all_of(fraction.substr(1), [](char c) { return c >= '0' && c <= '9'; });
         if (fraction.front() != '.' || fraction.size() < 2 || !digits) {
             return std::nullopt;
         }
@@ -175,7 +184,8 @@ void read_created(FieldReader& metadata, ObjectMeta& meta) {
     if (stamp && !stamp->empty()) {
         meta.created_ns = parse_time(*stamp);
         if (!meta.created_ns) {
-            metadata.error("creationTimestamp", fmt::format("\"{:.40}\" is no time", *stamp),
+            metadata.error("creationTimestamp",
+                           fmt::format("\"{:.40}\" is no time", *stamp),
                            "RFC 3339 in UTC, such as 2026-01-02T03:04:05Z");
         }
     }
@@ -191,7 +201,8 @@ void read_created(FieldReader& metadata, ObjectMeta& meta) {
     } else if (auto time = parse_time(text)) {
         meta.created_ns = time;
     } else {
-        metadata.error("annotations", "orlop.dev/created is no time",
+        metadata.error("annotations",
+                       "orlop.dev/created is no time",
                        "nanoseconds since 1970, or RFC 3339 in UTC");
     }
 }
@@ -210,9 +221,17 @@ ObjectMeta read_meta(FieldReader& metadata) {
             meta.owner_name = owner.text_or("name", "");
         }
     });
-    metadata.accept({"name", "namespace", "generateName", "generation", "resourceVersion",
-                     "managedFields", "finalizers", "selfLink", "deletionTimestamp",
-                     "deletionGracePeriodSeconds", "clusterName"});
+    metadata.accept({"name",
+                     "namespace",
+                     "generateName",
+                     "generation",
+                     "resourceVersion",
+                     "managedFields",
+                     "finalizers",
+                     "selfLink",
+                     "deletionTimestamp",
+                     "deletionGracePeriodSeconds",
+                     "clusterName"});
     return meta;
 }
 
@@ -227,23 +246,32 @@ bool is_ignored(std::string_view group, std::string_view name) {
     return std::ranges::find(ignored_kinds, full) != std::end(ignored_kinds);
 }
 
-void refuse_kind(Report& report, const Node& document, const ApiVersion& api,
+void refuse_kind(Report& report,
+                 const Node& document,
+                 const ApiVersion& api,
                  std::string_view kind) {
     std::vector<std::string_view> names;
     for (const Kind& known : kinds) {
         if (known.name == kind) {
-            report.error(document.line, "apiVersion",
+            report.error(document.line,
+                         "apiVersion",
                          fmt::format("{:.40} of group \"{:.60}\" is unknown", kind, api.group),
-                         fmt::format("write apiVersion: {}{}{}", known.group,
-                                     known.group.empty() ? "" : "/", *known.versions.begin()));
+                         fmt::format("write apiVersion: {}{}{}",
+                                     known.group,
+                                     known.group.empty() ? "" : "/",
+                                     *known.versions.begin()));
             return;
         }
         names.push_back(known.name);
     }
     std::string_view near = nearest_name(kind, names);
-    report.error(document.line, "kind",
-                 fmt::format("unknown kind \"{:.60}\" of apiVersion \"{:.60}{}{:.40}\"", kind,
-                             api.group, api.group.empty() ? "" : "/", api.version),
+    report.error(document.line,
+                 "kind",
+                 fmt::format("unknown kind \"{:.60}\" of apiVersion \"{:.60}{}{:.40}\"",
+                             kind,
+                             api.group,
+                             api.group.empty() ? "" : "/",
+                             api.version),
                  near.empty() ? "the mesh has no use for it; take it out of the directory"
                               : fmt::format("did you mean {}?", near));
 }
@@ -254,13 +282,15 @@ bool versions_have(const Kind& kind, std::string_view version) {
 
 void check_names(Report& report, const Node& document, const ObjectKey& key) {
     if (!is_dns_name(key.name)) {
-        report.error(document.line, "metadata.name",
+        report.error(document.line,
+                     "metadata.name",
                      key.name.empty() ? "the name is missing"
                                       : fmt::format("\"{:.80}\" is no DNS-1123 name", key.name),
                      "lower-case letters, digits, '-' and '.'");
     }
     if (!key.ns.empty() && !is_dns_label(key.ns)) {
-        report.error(document.line, "metadata.namespace",
+        report.error(document.line,
+                     "metadata.namespace",
                      fmt::format("\"{:.80}\" is no DNS-1123 label", key.ns));
     }
 }
@@ -268,16 +298,20 @@ void check_names(Report& report, const Node& document, const ObjectKey& key) {
 // Fields of an object of the mesh's own kinds; Kubernetes' kinds have many more.
 void check_root_fields(Report& report, const Node& document, const Kind& kind) {
     bool ours = kind.group.ends_with("istio.io") || kind.group == "orlop.dev";
-    FieldReader root(report, &document, "",
-                     ours ? UnknownFields::reported : UnknownFields::ignored);
+    FieldReader root(
+        report, &document, "", ours ? UnknownFields::reported : UnknownFields::ignored);
     root.accept({"apiVersion", "kind", "metadata", "spec", "status"});
 }
 
-void decode_known(const Node& document, const Kind& kind, const DecodeOptions& options,
-                  std::string_view api_version, DecodedObject& out) {
+void decode_known(const Node& document,
+                  const Kind& kind,
+                  const DecodeOptions& options,
+                  std::string_view api_version,
+                  DecodedObject& out) {
     Report report(out.findings, out.key, options.file);
     if (kind.origin == Origin::sandbox && options.origin != Origin::sandbox) {
-        report.error(document.line, "kind",
+        report.error(document.line,
+                     "kind",
                      fmt::format("{} is only accepted from the sandbox directory", kind.name),
                      "it names kernel paths; see --sandbox-dir");
         return;
@@ -285,8 +319,7 @@ void decode_known(const Node& document, const Kind& kind, const DecodeOptions& o
     check_names(report, document, out.key);
     ObjectMeta meta;
     {
-        FieldReader metadata(report, document.find("metadata"), "metadata",
-                             UnknownFields::ignored);
+        FieldReader metadata(report, document.find("metadata"), "metadata", UnknownFields::ignored);
         meta = read_meta(metadata);
     }
     check_root_fields(report, document, kind);
@@ -325,28 +358,32 @@ void refuse_twins(const DecodeOptions& options, DecodedText& out) {
             continue;
         }
         Report report(decoded.findings, decoded.key, options.file);
-        report.error(decoded.line, "metadata.name", "the object appears twice in this file",
+        report.error(decoded.line,
+                     "metadata.name",
+                     "the object appears twice in this file",
                      "keep one of them");
         decoded.object = nullptr;
     }
 }
 
-}  // namespace
+} // namespace
 
 DecodedObject decode_object(const Node& document, const DecodeOptions& options) {
     DecodedObject out;
     out.line = document.line;
     Report file_report(out.findings, {}, options.file);
     if (!document.is_map()) {
-        file_report.error(document.line, "", "found " + document.describe() +
-                                                 ", want an object with apiVersion and kind");
+        file_report.error(document.line,
+                          "",
+                          "found " + document.describe() +
+                              ", want an object with apiVersion and kind");
         return out;
     }
     std::string_view api_text = document.text_of("apiVersion");
     std::string_view kind_text = document.text_of("kind");
     if (api_text.empty() || kind_text.empty()) {
-        file_report.error(document.line, api_text.empty() ? "apiVersion" : "kind",
-                          "the field is missing");
+        file_report.error(
+            document.line, api_text.empty() ? "apiVersion" : "kind", "the field is missing");
         return out;
     }
     ApiVersion api = split_api_version(api_text);
@@ -370,7 +407,8 @@ DecodedObject decode_object(const Node& document, const DecodeOptions& options) 
     if (kind == nullptr) {
         refuse_kind(report, document, api, kind_text);
     } else if (!versions_have(*kind, api.version)) {
-        report.error(document.line, "apiVersion",
+        report.error(document.line,
+                     "apiVersion",
                      fmt::format("{} has no version \"{:.40}\"", kind->name, api.version),
                      fmt::format("write {}", *kind->versions.begin()));
     } else {
@@ -407,4 +445,4 @@ DecodedText decode_text(std::string_view text, const DecodeOptions& options) {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

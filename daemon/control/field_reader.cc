@@ -1,24 +1,24 @@
 #include "daemon/control/field_reader.h"
 
+#include "daemon/base/limits.h"
+
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
-#include <fmt/core.h>
-
-#include "daemon/base/limits.h"
-
 namespace orlop::control {
 namespace {
 
-constexpr std::size_t name_bytes_max = 64;  // longer names are no typing slips
+constexpr std::size_t name_bytes_max = 64; // longer names are no typing slips
 
 bool is_yaml_boolean_of_old(std::string_view text) {
-    static constexpr std::string_view words[] = {"yes", "no",  "on",  "off",  "Yes",  "No",  "On",
-                                                 "Off", "YES", "NO",  "ON",   "OFF",  "y",   "n",
-                                                 "Y",   "N",   "True", "False", "TRUE", "FALSE"};
+    static constexpr std::string_view words[] = {
+        "yes", "no",  "on", "off", "Yes", "No", "On",   "Off",   "YES",  "NO",
+        "ON",  "OFF", "y",  "n",   "Y",   "N",  "True", "False", "TRUE", "FALSE"};
     return std::ranges::find(words, text) != std::end(words);
 }
 
@@ -62,7 +62,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-}  // namespace
+} // namespace
 
 void Report::add(Finding finding) {
     if (findings_.size() < limits::findings_per_object_max) {
@@ -74,13 +74,25 @@ void Report::add(Finding finding) {
 
 void Report::error(int line, std::string path, std::string message, std::string hint) {
     ++errors_;
-    add({Severity::error, "ORL001", {}, {}, line, std::move(path), std::move(message),
+    add({Severity::error,
+         "ORL001",
+         {},
+         {},
+         line,
+         std::move(path),
+         std::move(message),
          std::move(hint)});
 }
 
-void Report::warn(std::string code, int line, std::string path, std::string message,
-                  std::string hint) {
-    add({Severity::warning, std::move(code), {}, {}, line, std::move(path), std::move(message),
+void Report::warn(
+    std::string code, int line, std::string path, std::string message, std::string hint) {
+    add({Severity::warning,
+         std::move(code),
+         {},
+         {},
+         line,
+         std::move(path),
+         std::move(message),
          std::move(hint)});
 }
 
@@ -103,7 +115,9 @@ FieldReader::~FieldReader() {
             continue;
         }
         std::string_view near = nearest_name(field.key, known_);
-        report_.warn("ORL002", field.line, path_of(std::string_view(field.key).substr(0, 80)),
+        report_.warn("ORL002",
+                     field.line,
+                     path_of(std::string_view(field.key).substr(0, 80)),
                      "unknown field, ignored",
                      near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
     }
@@ -131,8 +145,10 @@ void FieldReader::wrong_type(std::string_view name, const Node& node, std::strin
     } else if (node.is_scalar() && wanted == "text") {
         hint = fmt::format("write it in quotes: \"{}\"", node.text.substr(0, 60));
     }
-    report_.error(node.line, path_of(name),
-                  fmt::format("found {}, want {}", node.describe(), wanted), std::move(hint));
+    report_.error(node.line,
+                  path_of(name),
+                  fmt::format("found {}, want {}", node.describe(), wanted),
+                  std::move(hint));
 }
 
 std::optional<std::string> FieldReader::text(std::string_view name) {
@@ -165,8 +181,8 @@ std::optional<bool> FieldReader::boolean(std::string_view name) {
     return std::nullopt;
 }
 
-std::optional<std::int64_t> FieldReader::integer(std::string_view name, std::int64_t min,
-                                                 std::int64_t max) {
+std::optional<std::int64_t>
+FieldReader::integer(std::string_view name, std::int64_t min, std::int64_t max) {
     const Node* node = take(name);
     if (node == nullptr) {
         return std::nullopt;
@@ -197,7 +213,8 @@ std::optional<double> FieldReader::number(std::string_view name, double min, dou
         return std::nullopt;
     }
     if (*value < min || *value > max) {
-        report_.error(node->line, path_of(name),
+        report_.error(node->line,
+                      path_of(name),
                       fmt::format("{} is not in range [{}, {}]", *value, min, max));
         return std::nullopt;
     }
@@ -212,21 +229,23 @@ std::optional<Duration> FieldReader::duration(std::string_view name, ZeroDuratio
     static constexpr auto hint = "write a duration such as 500ms, 0.5s, 2m or 1h";
     auto value = node->is_scalar() ? parse_go_duration(node->text) : std::nullopt;
     if (!value) {
-        report_.error(node->line, path_of(name),
-                      fmt::format("invalid duration: {}", node->describe()), hint);
+        report_.error(
+            node->line, path_of(name), fmt::format("invalid duration: {}", node->describe()), hint);
         return std::nullopt;
     }
     if (*value == Duration::zero() && zero == ZeroDuration::allowed) {
         return value;
     }
     if (*value < std::chrono::milliseconds(1)) {
-        report_.error(node->line, path_of(name),
+        report_.error(node->line,
+                      path_of(name),
                       fmt::format("{}: duration must be greater than 1ms", node->text),
                       *value == Duration::zero() ? "leave the field out for no limit" : hint);
         return std::nullopt;
     }
     if (*value % std::chrono::milliseconds(1) != Duration::zero()) {
-        report_.error(node->line, path_of(name),
+        report_.error(node->line,
+                      path_of(name),
                       fmt::format("{}: only durations to ms precision are supported", node->text));
         return std::nullopt;
     }
@@ -255,7 +274,8 @@ model::Labels FieldReader::labels(std::string_view name) {
         if (auto value = read_text(field.value)) {
             labels[field.key] = *std::move(value);
         } else {
-            report_.error(field.value.line, path,
+            report_.error(field.value.line,
+                          path,
                           "found " + field.value.describe() + ", want text",
                           field.value.is_scalar() ? "write it in quotes" : "");
         }
@@ -341,7 +361,7 @@ std::optional<std::string> read_text(const Node& node) {
     bool typed = node.style == Node::Style::plain &&
                  (node.text == "true" || node.text == "false" || read_number(node));
     if (typed) {
-        return std::nullopt;  // Kubernetes refuses a number where text is wanted
+        return std::nullopt; // Kubernetes refuses a number where text is wanted
     }
     return node.text;
 }
@@ -364,9 +384,9 @@ std::optional<double> read_number(const Node& node) {
         return std::nullopt;
     }
     std::string_view text = node.text;
-    bool starts_like_number = is_digit(text[0]) ||
-                              (text.size() > 1 && (text[0] == '-' || text[0] == '.') &&
-                               (is_digit(text[1]) || text[1] == '.'));
+    bool starts_like_number =
+        is_digit(text[0]) || (text.size() > 1 && (text[0] == '-' || text[0] == '.') &&
+                              (is_digit(text[1]) || text[1] == '.'));
     double value = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (!starts_like_number || error != std::errc() || end != text.data() + text.size() ||
@@ -415,8 +435,7 @@ std::optional<Duration> parse_go_duration(std::string_view text) {
     return Duration(negative ? -nanoseconds : nanoseconds);
 }
 
-std::string_view nearest_name(std::string_view wanted,
-                              const std::vector<std::string_view>& names) {
+std::string_view nearest_name(std::string_view wanted, const std::vector<std::string_view>& names) {
     constexpr std::size_t edits_max = 2;
     std::string_view best;
     std::size_t best_distance = edits_max + 1;
@@ -437,4 +456,4 @@ std::string_view nearest_name(std::string_view wanted,
     return best;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

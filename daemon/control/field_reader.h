@@ -12,17 +12,17 @@
 //     spec.each("http", [&](const Node& item, const std::string& path) { ... });
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/control/finding.h"
+#include "daemon/control/yaml_document.h"
+#include "daemon/model/workload.h"
+
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "daemon/base/clock.h"
-#include "daemon/control/finding.h"
-#include "daemon/control/yaml_document.h"
-#include "daemon/model/workload.h"
 
 namespace orlop::control {
 
@@ -33,8 +33,8 @@ public:
         : findings_(findings), object_(std::move(object)), file_(std::move(file)) {}
 
     void error(int line, std::string path, std::string message, std::string hint = "");
-    void warn(std::string code, int line, std::string path, std::string message,
-              std::string hint = "");
+    void
+    warn(std::string code, int line, std::string path, std::string message, std::string hint = "");
     bool failed() const { return errors_ > 0; }
     const ObjectKey& object() const { return object_; }
     const std::string& file() const { return file_; }
@@ -54,7 +54,9 @@ enum class UnknownFields : unsigned char { reported, ignored };
 class FieldReader {
 public:
     // `node` null or null-valued: an absent map, on which every question answers "absent".
-    FieldReader(Report& report, const Node* node, std::string path,
+    FieldReader(Report& report,
+                const Node* node,
+                std::string path,
                 UnknownFields unknown = UnknownFields::reported);
     ~FieldReader();
     FieldReader(const FieldReader&) = delete;
@@ -69,7 +71,7 @@ public:
     // The member, or null when absent or null-valued. Asking makes the name known.
     const Node* take(std::string_view name);
     bool has(std::string_view name) { return take(name) != nullptr; }
-    int line_of(std::string_view name);  // of the member's value, else of this map
+    int line_of(std::string_view name); // of the member's value, else of this map
 
     std::optional<std::string> text(std::string_view name);
     std::string text_or(std::string_view name, std::string_view fallback);
@@ -80,7 +82,7 @@ public:
     std::optional<Duration> duration(std::string_view name,
                                      ZeroDuration zero = ZeroDuration::refused);
     std::vector<std::string> texts(std::string_view name);
-    model::Labels labels(std::string_view name);  // a map of text to text
+    model::Labels labels(std::string_view name); // a map of text to text
     // Index into `names`, or nothing after an error that lists them.
     std::optional<std::size_t> choice(std::string_view name,
                                       const std::vector<std::string_view>& names);
@@ -109,7 +111,7 @@ private:
 };
 
 // Scalars by themselves; nothing when the node is not such a scalar.
-std::optional<std::string> read_text(const Node& node);  // refuses plain numbers and booleans
+std::optional<std::string> read_text(const Node& node); // refuses plain numbers and booleans
 std::optional<std::int64_t> read_integer(const Node& node);
 std::optional<double> read_number(const Node& node);
 // Go's time.ParseDuration: "1.5s", "1h30m", "0". Nothing when malformed or beyond +-292 years.
@@ -118,4 +120,4 @@ std::optional<Duration> parse_go_duration(std::string_view text);
 // The nearest of `names` within two edits, or empty.
 std::string_view nearest_name(std::string_view wanted, const std::vector<std::string_view>& names);
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,11 @@
 #include "daemon/control/object_store.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <iterator>
 #include <set>
 #include <tuple>
-
-#include <fmt/core.h>
 
 namespace orlop::control {
 namespace {
@@ -13,8 +13,8 @@ namespace {
 // What one source says about one object.
 struct Version {
     std::string source;
-    ObjectPtr good;          // last version of this source that was valid; null when none was
-    int line = 0;            // of the newest version
+    ObjectPtr good; // last version of this source that was valid; null when none was
+    int line = 0;   // of the newest version
     bool newest_is_good = false;
     Findings findings;       // of the newest version
     std::uint64_t order = 0; // grows whenever the source changed the object
@@ -22,7 +22,7 @@ struct Version {
 
 struct Entry {
     StoredObject shown;
-    std::vector<Version> versions;  // one per source
+    std::vector<Version> versions; // one per source
 };
 
 struct Source {
@@ -33,13 +33,13 @@ struct Source {
 
 bool same_object(const Object& a, const Object& b) {
     if (a.tree == nullptr || b.tree == nullptr) {
-        return false;  // bulky kinds keep no tree: taken for changed
+        return false; // bulky kinds keep no tree: taken for changed
     }
     return a.ref->line == b.ref->line && a.api_version == b.api_version &&
            to_json(*a.tree) == to_json(*b.tree);
 }
 
-}  // namespace
+} // namespace
 
 const char* state_name(ObjectState state) {
     switch (state) {
@@ -100,14 +100,20 @@ bool ObjectStore::State::settle(Entry& entry) {
         for (const Version& version : entry.versions) {
             others += &version == newest ? "" : (others.empty() ? "" : ", ") + version.source;
         }
-        shown.findings.push_back({Severity::warning, "ORL011", shown.key, newest->source,
-                                  newest->line, "", "also defined in " + others,
+        shown.findings.push_back({Severity::warning,
+                                  "ORL011",
+                                  shown.key,
+                                  newest->source,
+                                  newest->line,
+                                  "",
+                                  "also defined in " + others,
                                   "the definition that changed last is in force"});
     }
     return before != shown.object;
 }
 
-bool ObjectStore::State::take(const std::string& source, DecodedObject&& decoded,
+bool ObjectStore::State::take(const std::string& source,
+                              DecodedObject&& decoded,
                               std::int64_t seen_ns) {
     auto [found, added] = entries.try_emplace(decoded.key);
     Entry& entry = found->second;
@@ -151,7 +157,8 @@ bool ObjectStore::State::drop(const std::string& source, const ObjectKey& key) {
     return was_in_force;
 }
 
-bool ObjectStore::replace_source(const std::string& source, DecodedText documents,
+bool ObjectStore::replace_source(const std::string& source,
+                                 DecodedText documents,
                                  std::int64_t seen_ns) {
     Source& known = state_->sources[source];
     known.errors = std::move(documents.errors);
@@ -164,11 +171,11 @@ bool ObjectStore::replace_source(const std::string& source, DecodedText document
             continue;
         }
         bool twin = !keys.insert(decoded.key).second;
-        if (twin) {  // refused by decode_text; the first one stays and carries the error
+        if (twin) { // refused by decode_text; the first one stays and carries the error
             Entry& entry = state_->entries.at(decoded.key);
             auto version = std::ranges::find(entry.versions, source, &Version::source);
-            version->findings.insert(version->findings.end(), decoded.findings.begin(),
-                                     decoded.findings.end());
+            version->findings.insert(
+                version->findings.end(), decoded.findings.begin(), decoded.findings.end());
             changed = state_->settle(entry) || changed;
             continue;
         }
@@ -273,4 +280,4 @@ Findings ObjectStore::findings() const {
     return sorted;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

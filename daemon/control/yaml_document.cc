@@ -1,5 +1,12 @@
 #include "daemon/control/yaml_document.h"
 
+#include "daemon/base/limits.h"
+
+#include <fmt/core.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
 #include <algorithm>
 #include <istream>
 #include <map>
@@ -8,19 +15,12 @@
 #include <unordered_set>
 #include <utility>
 
-#include <fmt/core.h>
-#include <yaml-cpp/eventhandler.h>
-#include <yaml-cpp/exceptions.h>
-#include <yaml-cpp/parser.h>
-
-#include "daemon/base/limits.h"
-
 namespace orlop::control {
 namespace {
 
-constexpr std::size_t few_keys = 16;  // below this a linear look for duplicates is cheapest
+constexpr std::size_t few_keys = 16; // below this a linear look for duplicates is cheapest
 
-struct Refusal {  // thrown inside this file only
+struct Refusal { // thrown inside this file only
     ErrorKind kind;
     std::string message;
     YAML::Mark mark;
@@ -57,7 +57,9 @@ public:
         add(at(Node::Kind::null, mark), anchor, mark);
     }
 
-    void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+    void OnScalar(const YAML::Mark& mark,
+                  const std::string& tag,
+                  YAML::anchor_t anchor,
                   const std::string& value) override {
         check_tag(tag, mark);
         Node node = at(Node::Kind::scalar, mark);
@@ -75,12 +77,16 @@ public:
         attach(found->second.node, mark);
     }
 
-    void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+    void OnSequenceStart(const YAML::Mark& mark,
+                         const std::string& tag,
+                         YAML::anchor_t anchor,
                          YAML::EmitterStyle::value) override {
         open(Node::Kind::list, mark, tag, anchor);
     }
     void OnSequenceEnd() override { close(); }
-    void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+    void OnMapStart(const YAML::Mark& mark,
+                    const std::string& tag,
+                    YAML::anchor_t anchor,
                     YAML::EmitterStyle::value) override {
         open(Node::Kind::map, mark, tag, anchor);
     }
@@ -97,7 +103,7 @@ private:
         bool has_key = false;
         std::string key;
         int key_line = 0;
-        std::unordered_set<std::string> keys;  // only when there are many
+        std::unordered_set<std::string> keys; // only when there are many
     };
     struct Anchor {
         Node node;
@@ -115,7 +121,8 @@ private:
 
     static void check_tag(const std::string& tag, const YAML::Mark& mark) {
         if (!is_known_tag(tag)) {
-            refuse(ErrorKind::invalid_input, fmt::format("unknown tag {:.60}; leave it out", tag),
+            refuse(ErrorKind::invalid_input,
+                   fmt::format("unknown tag {:.60}; leave it out", tag),
                    mark);
         }
     }
@@ -137,8 +144,8 @@ private:
         }
     }
 
-    void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag,
-              YAML::anchor_t anchor) {
+    void
+    open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
         check_tag(tag, mark);
         if (frames_.size() >= limits::yaml_depth_max) {
             refuse(ErrorKind::limit_exceeded,
@@ -163,7 +170,7 @@ private:
         mark.column = frame.node.column - 1;
         if (frame.anchor != 0) {
             Anchor anchor{frame.node, nodes_ - frame.nodes_before, bytes_ - frame.bytes_before};
-            count(anchor.nodes, anchor.bytes, mark);  // the copy kept for aliases costs memory too
+            count(anchor.nodes, anchor.bytes, mark); // the copy kept for aliases costs memory too
             anchors_[frame.anchor] = std::move(anchor);
         }
         attach(std::move(frame.node), mark);
@@ -201,20 +208,20 @@ private:
         }
         if (node.text == "<<" && node.style == Node::Style::plain) {
             refuse(ErrorKind::invalid_input,
-                   "merge keys (<<) are not part of YAML 1.2; write the fields out", mark);
+                   "merge keys (<<) are not part of YAML 1.2; write the fields out",
+                   mark);
         }
         if (std::size_t size = frame.node.fields.size(); size == few_keys) {
             for (const Field& field : frame.node.fields) {
                 frame.keys.insert(field.key);
             }
         }
-        bool duplicate =
-            frame.node.fields.size() < few_keys
-                ? frame.node.find(node.text) != nullptr
-                : !frame.keys.insert(node.text).second;
+        bool duplicate = frame.node.fields.size() < few_keys ? frame.node.find(node.text) != nullptr
+                                                             : !frame.keys.insert(node.text).second;
         if (duplicate) {
             refuse(ErrorKind::invalid_input,
-                   fmt::format("the key \"{:.80}\" appears twice in one map", node.text), mark);
+                   fmt::format("the key \"{:.80}\" appears twice in one map", node.text),
+                   mark);
         }
         frame.has_key = true;
         frame.key = std::move(node.text);
@@ -232,7 +239,7 @@ private:
 class ViewBuffer : public std::streambuf {
 public:
     explicit ViewBuffer(std::string_view text) {
-        char* begin = const_cast<char*>(text.data());  // never written through
+        char* begin = const_cast<char*>(text.data()); // never written through
         setg(begin, begin, begin + text.size());
     }
 };
@@ -264,7 +271,8 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
 }
 
 YamlError at_line(ErrorKind kind, std::string message, int line, int column) {
-    return {Error{kind, fmt::format("line {}, column {}: {}", line, column, message)}, line, column};
+    return {
+        Error{kind, fmt::format("line {}, column {}: {}", line, column, message)}, line, column};
 }
 
 // What the parser would only notice after spending memory: encodings, control characters, and
@@ -278,18 +286,21 @@ std::optional<YamlError> check_text(std::string_view text) {
         int column = static_cast<int>(at - line_start) + 1;
         std::size_t length = utf8_length(text, at);
         if (length == 0) {
-            return at_line(ErrorKind::invalid_input, "not UTF-8; save the file as UTF-8", line,
-                           column);
+            return at_line(
+                ErrorKind::invalid_input, "not UTF-8; save the file as UTF-8", line, column);
         }
         if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F) {
             return at_line(ErrorKind::invalid_input,
-                           fmt::format("control character 0x{:02x} is not allowed", c), line,
+                           fmt::format("control character 0x{:02x} is not allowed", c),
+                           line,
                            column);
         }
         if (c == '[' || c == '{') {
             if (++open_brackets > limits::yaml_open_brackets_max) {
                 return at_line(ErrorKind::limit_exceeded,
-                               "too many open brackets (yaml_open_brackets_max)", line, column);
+                               "too many open brackets (yaml_open_brackets_max)",
+                               line,
+                               column);
             }
         } else if ((c == ']' || c == '}') && open_brackets > 0) {
             --open_brackets;
@@ -418,8 +429,8 @@ bool reads_as_plain(std::string_view text) {
             return false;
         }
     }
-    static constexpr std::string_view guessed[] = {"true", "false", "yes", "no", "on",  "off",
-                                                   "null", "y",     "n",   "nan", "inf"};
+    static constexpr std::string_view guessed[] = {
+        "true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"};
     std::string lower(text);
     std::ranges::transform(lower, lower.begin(), [](char c) {
         return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
@@ -484,7 +495,7 @@ void append_yaml(std::string& out, const Node& node, std::size_t indent) {
     }
 }
 
-}  // namespace
+} // namespace
 
 const Node* Node::find(std::string_view key) const {
     for (const Field& field : fields) {
@@ -523,8 +534,10 @@ std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
         return std::unexpected(
             at_line(ErrorKind::limit_exceeded,
                     fmt::format("{} bytes, more than {} (yaml_file_bytes_max); split the file",
-                                text.size(), limits::yaml_file_bytes_max),
-                    1, 1));
+                                text.size(),
+                                limits::yaml_file_bytes_max),
+                    1,
+                    1));
     }
     if (text.starts_with("\xEF\xBB\xBF")) {
         text.remove_prefix(3);
@@ -541,11 +554,11 @@ std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
         }
         return builder.take_documents();
     } catch (const Refusal& refusal) {
-        return std::unexpected(at_line(refusal.kind, refusal.message, refusal.mark.line + 1,
-                                       refusal.mark.column + 1));
+        return std::unexpected(
+            at_line(refusal.kind, refusal.message, refusal.mark.line + 1, refusal.mark.column + 1));
     } catch (const YAML::Exception& error) {
-        return std::unexpected(at_line(ErrorKind::invalid_input, error.msg, error.mark.line + 1,
-                                       error.mark.column + 1));
+        return std::unexpected(at_line(
+            ErrorKind::invalid_input, error.msg, error.mark.line + 1, error.mark.column + 1));
     } catch (const std::exception& error) {
         return std::unexpected(at_line(ErrorKind::invalid_input, error.what(), 1, 1));
     }
@@ -563,4 +576,4 @@ std::string to_json(const Node& node) {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

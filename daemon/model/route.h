@@ -4,6 +4,11 @@
 // Its routes are in evaluation order; decide/match_route picks the first that matches.
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/base/regex.h"
+#include "daemon/model/destination.h"
+#include "daemon/model/object_ref.h"
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -12,11 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/base/clock.h"
-#include "daemon/base/regex.h"
-#include "daemon/model/destination.h"
-#include "daemon/model/object_ref.h"
-
 namespace orlop::model {
 
 struct StringMatch {
@@ -24,22 +24,22 @@ struct StringMatch {
     Kind kind = Kind::present;
     std::string text;
     std::optional<Regex> regex;
-    bool ignore_case = false;  // exact and prefix only
+    bool ignore_case = false; // exact and prefix only
 };
 
 struct HttpMatch {
     std::string name;
-    std::optional<StringMatch> uri;  // path without query
+    std::optional<StringMatch> uri; // path without query
     std::optional<StringMatch> scheme;
     std::optional<StringMatch> method;
     std::optional<StringMatch> authority;
-    std::vector<std::pair<std::string, StringMatch>> headers;          // lower-case names
-    std::vector<std::pair<std::string, StringMatch>> without_headers;  // inverted
+    std::vector<std::pair<std::string, StringMatch>> headers;         // lower-case names
+    std::vector<std::pair<std::string, StringMatch>> without_headers; // inverted
     std::vector<std::pair<std::string, StringMatch>> query_params;
-    std::uint16_t port = 0;  // 0: any listener port
+    std::uint16_t port = 0; // 0: any listener port
     Labels source_labels;
-    std::string source_namespace;  // empty: any
-    ObjectRefPtr source;           // line of this match
+    std::string source_namespace; // empty: any
+    ObjectRefPtr source;          // line of this match
 };
 
 struct HeaderOps {
@@ -52,7 +52,7 @@ struct HeaderOps {
 struct WeightedDestination {
     // Null when the service or the subset is unknown: such a choice answers 503 NC.
     DestinationPtr destination;
-    std::string wanted;  // what the object named, for errors
+    std::string wanted; // what the object named, for errors
     std::uint32_t weight = 0;
     HeaderOps request_headers;
     HeaderOps response_headers;
@@ -79,21 +79,20 @@ struct RetryPolicy {
     // Retries, not tries: up to 1 + attempts tries. 0 disables.
     std::uint32_t attempts = 2;
     std::optional<Duration> per_try_timeout;
-    std::uint32_t on =
-        on_connect_failure | on_refused_stream | on_grpc_unavailable | on_grpc_cancelled |
-        on_retriable_status_codes;
+    std::uint32_t on = on_connect_failure | on_refused_stream | on_grpc_unavailable |
+                       on_grpc_cancelled | on_retriable_status_codes;
     std::vector<std::uint16_t> status_codes;
     Duration backoff_base = std::chrono::milliseconds(25);
     bool ignore_previous_hosts = true;
     bool remote_localities = false;
-    ObjectRefPtr source;  // null: the mesh default
+    ObjectRefPtr source; // null: the mesh default
 };
 
 struct Fault {
     double delay_percent = 0;
     Duration delay{};
     double abort_percent = 0;
-    std::uint16_t abort_http_status = 0;    // 0: no HTTP abort
+    std::uint16_t abort_http_status = 0; // 0: no HTTP abort
     std::optional<std::uint32_t> abort_grpc_status;
     ObjectRefPtr source;
 };
@@ -136,10 +135,10 @@ struct CorsPolicy {
 
 struct HttpRoute {
     std::string name;
-    std::vector<HttpMatch> matches;  // OR; empty: catches everything
+    std::vector<HttpMatch> matches; // OR; empty: catches everything
     std::vector<WeightedDestination> destinations;
     std::uint64_t weight_total = 0;
-    std::optional<Duration> timeout;  // nullopt: none
+    std::optional<Duration> timeout; // nullopt: none
     RetryPolicy retries;
     std::optional<Fault> fault;
     std::optional<Redirect> redirect;
@@ -149,16 +148,16 @@ struct HttpRoute {
     std::optional<CorsPolicy> cors;
     HeaderOps request_headers;
     HeaderOps response_headers;
-    ObjectRefPtr source;          // the http[] element that made this route; null for defaults
-    ObjectRefPtr timeout_source;  // differs from `source` when an overlay object set it
+    ObjectRefPtr source;         // the http[] element that made this route; null for defaults
+    ObjectRefPtr timeout_source; // differs from `source` when an overlay object set it
 };
 
 struct VirtualHost {
-    std::string host;        // canonical name of the service, or the host as written
-    std::uint16_t port = 0;  // service port
+    std::string host;       // canonical name of the service, or the host as written
+    std::uint16_t port = 0; // service port
     std::vector<HttpRoute> routes;
-    ObjectRefPtr source;  // null when no VirtualService names the host
+    ObjectRefPtr source; // null when no VirtualService names the host
 };
 using VirtualHostPtr = std::shared_ptr<const VirtualHost>;
 
-}  // namespace orlop::model
+} // namespace orlop::model

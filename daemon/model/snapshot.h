@@ -8,16 +8,16 @@
 //     const VirtualHost* host = snapshot.find_virtual_host("shop", "pricing:80", 80);
 #pragma once
 
+#include "daemon/model/destination.h"
+#include "daemon/model/route.h"
+#include "daemon/model/workload.h"
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
-
-#include "daemon/model/destination.h"
-#include "daemon/model/route.h"
-#include "daemon/model/workload.h"
 
 namespace orlop::model {
 
@@ -32,9 +32,9 @@ struct MeshConfig {
     std::string root_namespace = "istio-system";
     std::string cluster_domain = "cluster.local";
     std::string cluster_id = "Kubernetes";
-    std::string dataplane_mode = "orlop";  // value of istio.io/dataplane-mode that enrols
-    bool injection_label_enrols = false;   // istio-injection: enabled counts
-    std::vector<std::string> revisions;    // istio.io/rev values that enrol; "*": any
+    std::string dataplane_mode = "orlop"; // value of istio.io/dataplane-mode that enrols
+    bool injection_label_enrols = false;  // istio-injection: enabled counts
+    std::vector<std::string> revisions;   // istio.io/rev values that enrol; "*": any
     ConflictResolution conflict_resolution = ConflictResolution::overlay;
     OutboundPolicy outbound_policy = OutboundPolicy::allow_any;
     AccessLogEncoding access_log = AccessLogEncoding::off;
@@ -43,7 +43,7 @@ struct MeshConfig {
     bool permissive_fail_open = true; // no orlopd: outbound of non-STRICT pods goes direct
     bool http10 = false;              // serve HTTP/1.0 clients instead of answering 426
     bool shadow_host_suffix = true;
-    RetryPolicy default_retry;        // used when a route has no `retries`
+    RetryPolicy default_retry; // used when a route has no `retries`
     CaptureExclusions exclusions;
     ObjectRefPtr source;
 };
@@ -57,10 +57,9 @@ struct OutboundTarget {
     const Workload* workload = nullptr;        // the address is this pod's own
 };
 
-
 class Snapshot {
 public:
-    struct Tables;  // built by control/compile; the layout is private to snapshot.cc
+    struct Tables; // built by control/compile; the layout is private to snapshot.cc
     Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables);
     ~Snapshot();
 
@@ -73,14 +72,16 @@ public:
 
     // Meaning of `original` for callers of `client_ns`: a service's virtual address and port, a
     // pod's own address (then its services' rules apply to the single endpoint), or nothing.
-    OutboundTarget resolve_outbound(std::string_view client_ns, const SocketAddress& original) const;
+    OutboundTarget resolve_outbound(std::string_view client_ns,
+                                    const SocketAddress& original) const;
 
     // `authority` as sent (any case, port ignored); `port` is the service port of the listener.
     // Exact host first, then the longest wildcard, then `*`. Null when nothing is known.
-    const VirtualHost* find_virtual_host(std::string_view client_ns, std::string_view authority,
+    const VirtualHost* find_virtual_host(std::string_view client_ns,
+                                         std::string_view authority,
                                          std::uint16_t port) const;
 
-    bool is_node_address(const IpAddress& address) const;  // of this node: kubelet probes
+    bool is_node_address(const IpAddress& address) const; // of this node: kubelet probes
 
     // Everything, for `orlopctl config` and the metrics; stable order.
     const std::vector<WorkloadPtr>& workloads() const;
@@ -95,4 +96,4 @@ private:
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-}  // namespace orlop::model
+} // namespace orlop::model

@@ -5,12 +5,12 @@
 // differs; what is not found there is looked up in the shared scope named "".
 #pragma once
 
+#include "daemon/model/snapshot.h"
+
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
-
-#include "daemon/model/snapshot.h"
 
 namespace orlop::model {
 
@@ -20,18 +20,19 @@ struct StringHash {
         return std::hash<std::string_view>()(text);
     }
 };
-template <class T> using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+template <class T>
+using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 
 struct PortTarget {
     ServicePtr service;
-    std::size_t port_index = 0;  // into service->ports
+    std::size_t port_index = 0; // into service->ports
     VirtualHostPtr virtual_host;
     DestinationPtr destination;
     WorkloadPtr workload;
 };
 
 struct Scope {
-    std::unordered_map<SocketAddress, PortTarget> by_address;  // VIP:port and pod-ip:port
+    std::unordered_map<SocketAddress, PortTarget> by_address; // VIP:port and pod-ip:port
     // host -> (port, virtual host); hosts lower-case. Keys of a service are `svc.ns`, `svc.ns.svc`
     // and its full name; a bare `svc` is looked up as `svc.<caller's namespace>`
     StringMap<std::vector<std::pair<std::uint16_t, VirtualHostPtr>>> by_host;
@@ -45,11 +46,11 @@ struct Snapshot::Tables {
     StringMap<WorkloadPtr> workload_by_uid;
     std::unordered_map<IpAddress, ServicePtr> service_by_address;
     std::vector<IpAddress> node_addresses;
-    StringMap<Scope> scopes;  // "" is the shared scope
+    StringMap<Scope> scopes; // "" is the shared scope
     std::vector<WorkloadPtr> workloads;
     std::vector<ServicePtr> services;
     std::vector<DestinationPtr> destinations;
     std::vector<VirtualHostPtr> virtual_hosts;
 };
 
-}  // namespace orlop::model
+} // namespace orlop::model

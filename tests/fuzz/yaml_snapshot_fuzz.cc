@@ -1,13 +1,13 @@
 // Bytes -> documents -> store -> compile, twice: the second text replaces the first, so that
 // holding, overlaying and deleting run as well. A line of `=====` parts the two texts.
-#include <cstddef>
-#include <cstdint>
-#include <string_view>
-
 #include "daemon/control/analyze.h"
 #include "daemon/control/compile.h"
 #include "daemon/control/decode.h"
 #include "daemon/control/object_store.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace orlop::control;
@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             auto again = parse_yaml(to_yaml(*stored->object->tree));
             if (!again || again->size() != 1 ||
                 to_json(again->front()) != to_json(*stored->object->tree)) {
-                __builtin_trap();  // what we print must mean what we read
+                __builtin_trap(); // what we print must mean what we read
             }
         }
     }

@@ -1,8 +1,8 @@
 #include "daemon/control/compile/assemble.h"
 
-#include <algorithm>
-
 #include <fmt/core.h>
+
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -37,14 +37,16 @@ std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
     return static_cast<std::size_t>(found - service.ports.begin());
 }
 
-}  // namespace
+} // namespace
 
-Assembler::Assembler(const AssembleInput& in, std::string client_ns,
+Assembler::Assembler(const AssembleInput& in,
+                     std::string client_ns,
                      model::Snapshot::Tables& tables)
     : in_(in), client_ns_(std::move(client_ns)), tables_(tables),
       scope_(tables.scopes[client_ns_]) {}
 
-const SubsetSpec* Assembler::find_subset(const ServiceRecord& record, const MergedRule* rule,
+const SubsetSpec* Assembler::find_subset(const ServiceRecord& record,
+                                         const MergedRule* rule,
                                          const std::string& name) {
     std::string key = client_ns_ + "|" + record.service->host + "|" + name;
     if (const SubsetSpec* found = rule == nullptr ? nullptr : rule->find(name)) {
@@ -55,12 +57,12 @@ const SubsetSpec* Assembler::find_subset(const ServiceRecord& record, const Merg
     return remembered == in_.memory.subsets.end() ? nullptr : remembered->second.get();
 }
 
-model::DestinationPtr Assembler::destination(const ServiceRecord& record, std::size_t port_index,
+model::DestinationPtr Assembler::destination(const ServiceRecord& record,
+                                             std::size_t port_index,
                                              const std::string& subset_name) {
     const model::Service& service = *record.service;
     const model::ServicePort& port = service.ports[port_index];
-    std::string cluster =
-        fmt::format("outbound|{}|{}|{}", port.port, subset_name, service.host);
+    std::string cluster = fmt::format("outbound|{}|{}|{}", port.port, subset_name, service.host);
     if (auto known = destinations_.find(cluster); known != destinations_.end()) {
         return known->second;
     }
@@ -89,9 +91,11 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record, std::s
     return out;
 }
 
-model::DestinationPtr Assembler::resolve(const DestinationName& name, const std::string& ns,
+model::DestinationPtr Assembler::resolve(const DestinationName& name,
+                                         const std::string& ns,
                                          std::uint16_t arrival_port,
-                                         const model::ObjectRefPtr& where, std::string& wanted) {
+                                         const model::ObjectRefPtr& where,
+                                         std::string& wanted) {
     std::string host = full_host(name.host, ns, in_.mesh);
     const ServiceRecord* record = in_.services.find(host);
     std::uint16_t port = name.port;
@@ -107,9 +111,10 @@ model::DestinationPtr Assembler::resolve(const DestinationName& name, const std:
         port = tcp_ports == 1 ? only : arrival_port;
     }
     wanted = fmt::format("{}:{}{}{}", host, port, name.subset.empty() ? "" : "/", name.subset);
-    if (record == nullptr ||
-        !is_visible(record->export_to, record->service->ns, client_ns_)) {
-        in_.findings.warn("IST0101", where, name.path + ".host",
+    if (record == nullptr || !is_visible(record->export_to, record->service->ns, client_ns_)) {
+        in_.findings.warn("IST0101",
+                          where,
+                          name.path + ".host",
                           fmt::format("host {} not found", host),
                           host.find('.') != std::string::npos && name.host == host
                               ? "a name with a dot is taken literally; write the full name"
@@ -118,14 +123,18 @@ model::DestinationPtr Assembler::resolve(const DestinationName& name, const std:
     }
     std::size_t index = port_index_of(*record->service, port);
     if (index == record->service->ports.size()) {
-        in_.findings.warn("IST0101", where, name.path + ".port",
+        in_.findings.warn("IST0101",
+                          where,
+                          name.path + ".port",
                           fmt::format("service {} has no port {}", host, port),
                           "such requests are answered 503; name one of its ports");
         return nullptr;
     }
     auto found = destination(*record, index, name.subset);
     if (!found) {
-        in_.findings.warn("IST0101", where, name.path + ".subset",
+        in_.findings.warn("IST0101",
+                          where,
+                          name.path + ".subset",
                           fmt::format("host {} has no subset {}", host, name.subset),
                           "such requests are answered 503; define the subset in a "
                           "DestinationRule");
@@ -171,7 +180,8 @@ model::HttpRoute Assembler::lower(const HostRoutes::Route& route, std::uint16_t 
     return out;
 }
 
-model::VirtualHostPtr Assembler::virtual_host(const std::string& host, std::uint16_t port,
+model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
+                                              std::uint16_t port,
                                               const HostRoutes* routes,
                                               const model::DestinationPtr& fallback) {
     auto out = std::make_shared<model::VirtualHost>();
@@ -198,7 +208,8 @@ model::VirtualHostPtr Assembler::virtual_host(const std::string& host, std::uint
     return out;
 }
 
-void Assembler::add_addresses(const ServiceRecord& record, std::size_t port_index,
+void Assembler::add_addresses(const ServiceRecord& record,
+                              std::size_t port_index,
                               const model::VirtualHostPtr& host,
                               const model::DestinationPtr& whole) {
     const model::ServicePort& port = record.service->ports[port_index];
@@ -214,13 +225,14 @@ void Assembler::add_addresses(const ServiceRecord& record, std::size_t port_inde
         for (const IpAddress& address : addresses) {
             SocketAddress key{address, endpoint.address.port};
             if (scope_.by_address.contains(key)) {
-                continue;  // another service of the same pod came first
+                continue; // another service of the same pod came first
             }
             auto single = std::make_shared<model::Destination>(*whole);
             single->endpoints = {{key, 1, endpoint.workload}};
             scope_.by_address.emplace(
-                key, model::PortTarget{record.service, port_index, host, std::move(single),
-                                       endpoint.workload});
+                key,
+                model::PortTarget{
+                    record.service, port_index, host, std::move(single), endpoint.workload});
         }
     }
 }
@@ -272,8 +284,10 @@ void Assembler::add_foreign_host(const std::string& host) {
     known.emplace_back(0, std::move(built));
 }
 
-const DestinationName* unknown_subset(const Object& virtual_service, const model::MeshConfig& mesh,
-                                      const Services& services, RuleBook& rules) {
+const DestinationName* unknown_subset(const Object& virtual_service,
+                                      const model::MeshConfig& mesh,
+                                      const Services& services,
+                                      RuleBook& rules) {
     const std::string& ns = virtual_service.key.ns;
     auto unknown = [&](const DestinationName& name) {
         if (name.subset.empty()) {
@@ -296,4 +310,4 @@ const DestinationName* unknown_subset(const Object& virtual_service, const model
     return nullptr;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -2,16 +2,16 @@
 // the look-up tables of a Scope (daemon/model/snapshot_tables.h).
 #pragma once
 
-#include <memory>
-#include <string>
-#include <unordered_map>
-#include <vector>
-
 #include "daemon/control/compile.h"
 #include "daemon/control/compile/routes.h"
 #include "daemon/control/compile/rules.h"
 #include "daemon/control/compile/services.h"
 #include "daemon/model/snapshot_tables.h"
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace orlop::control {
 
@@ -30,33 +30,41 @@ public:
     Assembler(const AssembleInput& in, std::string client_ns, model::Snapshot::Tables& tables);
 
     void add_service(const ServiceRecord& record);
-    void add_foreign_host(const std::string& host);  // named by a VirtualService, no service of ours
+    void add_foreign_host(const std::string& host); // named by a VirtualService, no service of ours
 
 private:
-    model::DestinationPtr destination(const ServiceRecord& record, std::size_t port_index,
+    model::DestinationPtr destination(const ServiceRecord& record,
+                                      std::size_t port_index,
                                       const std::string& subset_name);
-    const SubsetSpec* find_subset(const ServiceRecord& record, const MergedRule* rule,
-                                  const std::string& name);
-    model::DestinationPtr resolve(const DestinationName& name, const std::string& ns,
-                                  std::uint16_t arrival_port, const model::ObjectRefPtr& where,
+    const SubsetSpec*
+    find_subset(const ServiceRecord& record, const MergedRule* rule, const std::string& name);
+    model::DestinationPtr resolve(const DestinationName& name,
+                                  const std::string& ns,
+                                  std::uint16_t arrival_port,
+                                  const model::ObjectRefPtr& where,
                                   std::string& wanted);
     model::HttpRoute lower(const HostRoutes::Route& route, std::uint16_t port);
-    model::VirtualHostPtr virtual_host(const std::string& host, std::uint16_t port,
+    model::VirtualHostPtr virtual_host(const std::string& host,
+                                       std::uint16_t port,
                                        const HostRoutes* routes,
                                        const model::DestinationPtr& fallback);
-    void add_addresses(const ServiceRecord& record, std::size_t port_index,
-                       const model::VirtualHostPtr& host, const model::DestinationPtr& whole);
+    void add_addresses(const ServiceRecord& record,
+                       std::size_t port_index,
+                       const model::VirtualHostPtr& host,
+                       const model::DestinationPtr& whole);
 
     const AssembleInput& in_;
     std::string client_ns_;
     model::Snapshot::Tables& tables_;
     model::Scope& scope_;
-    std::unordered_map<std::string, model::DestinationPtr> destinations_;  // by cluster name
+    std::unordered_map<std::string, model::DestinationPtr> destinations_; // by cluster name
 };
 
 // The first destination of the object whose subset nobody defines, else null. Unknown services
 // are not counted: they answer 503 and are reported.
-const DestinationName* unknown_subset(const Object& virtual_service, const model::MeshConfig& mesh,
-                                      const Services& services, RuleBook& rules);
+const DestinationName* unknown_subset(const Object& virtual_service,
+                                      const model::MeshConfig& mesh,
+                                      const Services& services,
+                                      RuleBook& rules);
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,19 +1,22 @@
 // FindingSink: collects findings of one compilation, each once, bounded.
 #pragma once
 
-#include <set>
-#include <string>
-
 #include "daemon/base/limits.h"
 #include "daemon/control/finding.h"
 #include "daemon/model/object_ref.h"
+
+#include <set>
+#include <string>
 
 namespace orlop::control {
 
 class FindingSink {
 public:
-    void warn(const char* code, const model::ObjectRefPtr& where, std::string path,
-              std::string message, std::string hint = "") {
+    void warn(const char* code,
+              const model::ObjectRefPtr& where,
+              std::string path,
+              std::string message,
+              std::string hint = "") {
         Finding finding;
         finding.severity = Severity::warning;
         finding.code = code;
@@ -37,4 +40,4 @@ private:
     std::set<std::string> seen_;
 };
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,11 @@
 #include "daemon/control/compile/routes.h"
 
-#include <algorithm>
-#include <tuple>
+#include "daemon/control/compile/rules.h"
 
 #include <fmt/core.h>
 
-#include "daemon/control/compile/rules.h"
+#include <algorithm>
+#include <tuple>
 
 namespace orlop::control {
 namespace {
@@ -14,7 +14,10 @@ using model::HttpMatch;
 using model::StringMatch;
 
 void append_key(std::string& key, std::string_view name, const StringMatch& match) {
-    key += fmt::format("{}\x1f{}\x1f{}\x1f{}\x1e", name, static_cast<int>(match.kind), match.text,
+    key += fmt::format("{}\x1f{}\x1f{}\x1f{}\x1e",
+                       name,
+                       static_cast<int>(match.kind),
+                       match.text,
                        match.ignore_case ? 1 : 0);
 }
 
@@ -22,9 +25,9 @@ bool is_everything(const HttpMatch& match) {
     bool any_uri = !match.uri || match.uri->kind == StringMatch::Kind::present ||
                    (match.uri->kind == StringMatch::Kind::prefix && match.uri->text == "/") ||
                    (match.uri->kind == StringMatch::Kind::regex && match.uri->text == ".*");
-    return any_uri && !match.scheme && !match.method && !match.authority &&
-           match.headers.empty() && match.without_headers.empty() && match.query_params.empty() &&
-           match.port == 0 && match.source_labels.empty() && match.source_namespace.empty();
+    return any_uri && !match.scheme && !match.method && !match.authority && match.headers.empty() &&
+           match.without_headers.empty() && match.query_params.empty() && match.port == 0 &&
+           match.source_labels.empty() && match.source_namespace.empty();
 }
 
 std::string key_of(const HttpMatch& match) {
@@ -32,7 +35,8 @@ std::string key_of(const HttpMatch& match) {
     if (is_everything(match)) {
         return key;
     }
-    for (const auto& [name, part] : {std::pair("u", &match.uri), std::pair("s", &match.scheme),
+    for (const auto& [name, part] : {std::pair("u", &match.uri),
+                                     std::pair("s", &match.scheme),
                                      std::pair("m", &match.method),
                                      std::pair("a", &match.authority)}) {
         if (*part) {
@@ -186,14 +190,14 @@ bool narrow(const HttpMatch& root, HttpMatch& inner) {
            (root.source_namespace.empty() || inner.source_namespace == root.source_namespace);
 }
 
-}  // namespace
+} // namespace
 
 std::string match_key(const HttpRouteSpec& route) {
     std::vector<std::string> keys;
     for (const MatchSpec& match : route.matches) {
         std::string key = key_of(match.match);
         if (key.empty()) {
-            return {};  // one alternative takes everything
+            return {}; // one alternative takes everything
         }
         keys.push_back(std::move(key));
     }
@@ -205,9 +209,10 @@ std::string match_key(const HttpRouteSpec& route) {
     return joined;
 }
 
-void overlay_routes(std::vector<HostRoutes::Route>& base, std::vector<HttpRouteSpec> newer,
+void overlay_routes(std::vector<HostRoutes::Route>& base,
+                    std::vector<HttpRouteSpec> newer,
                     const std::string& ns) {
-    std::map<std::string, std::size_t> known;  // match -> index of the first route with it
+    std::map<std::string, std::size_t> known; // match -> index of the first route with it
     for (std::size_t i = 0; i < base.size(); ++i) {
         known.emplace(match_key(base[i].spec), i);
     }
@@ -222,7 +227,7 @@ void overlay_routes(std::vector<HostRoutes::Route>& base, std::vector<HttpRouteS
             added.push_back(std::move(route));
         }
     }
-    std::size_t floor = 0;  // routes of one object keep their order
+    std::size_t floor = 0; // routes of one object keep their order
     for (HttpRouteSpec& route : added) {
         Specificity own = specificity_of(route);
         std::size_t at = floor;
@@ -234,7 +239,8 @@ void overlay_routes(std::vector<HostRoutes::Route>& base, std::vector<HttpRouteS
     }
 }
 
-RouteBook::RouteBook(const std::vector<ObjectPtr>& objects, const model::MeshConfig& mesh,
+RouteBook::RouteBook(const std::vector<ObjectPtr>& objects,
+                     const model::MeshConfig& mesh,
                      FindingSink& findings)
     : mesh_(mesh) {
     for (const ObjectPtr& object : objects) {
@@ -268,16 +274,19 @@ RouteBook::RouteBook(const std::vector<ObjectPtr>& objects, const model::MeshCon
     });
 }
 
-void RouteBook::report_conflicts(const std::string& host, const std::vector<const Part*>& parts,
+void RouteBook::report_conflicts(const std::string& host,
+                                 const std::vector<const Part*>& parts,
                                  FindingSink& findings) const {
     bool overlay = mesh_.conflict_resolution == model::ConflictResolution::overlay;
     for (std::size_t i = 1; i < parts.size(); ++i) {
         const Object& object = *parts[i]->object;
-        findings.warn("IST0109", object.ref, "spec.hosts",
-                      fmt::format("host {} is already in {}", host,
-                                  parts[i - 1]->object->ref->to_string()),
-                      overlay ? "its fields override the same fields of the older object"
-                              : "the oldest object has the host; this one has no effect");
+        findings.warn(
+            "IST0109",
+            object.ref,
+            "spec.hosts",
+            fmt::format("host {} is already in {}", host, parts[i - 1]->object->ref->to_string()),
+            overlay ? "its fields override the same fields of the older object"
+                    : "the oldest object has the host; this one has no effect");
     }
 }
 
@@ -304,13 +313,17 @@ std::vector<HttpRouteSpec> RouteBook::mesh_routes(const Object& object,
     return out;
 }
 
-void RouteBook::splice_delegate(const HttpRouteSpec& root, FindingSink& findings,
+void RouteBook::splice_delegate(const HttpRouteSpec& root,
+                                FindingSink& findings,
                                 std::vector<HttpRouteSpec>& out) const {
     auto found = delegates_.find({"VirtualService", root.delegate_ns, root.delegate_name});
     if (found == delegates_.end()) {
-        findings.warn("IST0101", root.source, "delegate",
+        findings.warn("IST0101",
+                      root.source,
+                      "delegate",
                       fmt::format("VirtualService {}/{} does not exist or names hosts",
-                                  root.delegate_ns, root.delegate_name),
+                                  root.delegate_ns,
+                                  root.delegate_name),
                       "a delegate has no hosts and no gateways");
         return;
     }
@@ -332,24 +345,26 @@ void RouteBook::splice_delegate(const HttpRouteSpec& root, FindingSink& findings
             }
         }
         if (!fits) {
-            findings.warn("IST0101", inner.source, "match",
+            findings.warn("IST0101",
+                          inner.source,
+                          "match",
                           "no match lies within that of " + root.source->to_string(),
                           "the route is dropped; narrow its match");
             continue;
         }
-        for (RouteChoice& choice : joined.choices) {  // short names mean the delegate's namespace
+        for (RouteChoice& choice : joined.choices) { // short names mean the delegate's namespace
             choice.to.host = full_host(choice.to.host, delegate.key.ns, mesh_);
         }
         out.push_back(std::move(joined));
     }
 }
 
-HostRoutesPtr RouteBook::join(const std::vector<const Part*>& parts,
-                              const std::string& client_ns) {
+HostRoutesPtr RouteBook::join(const std::vector<const Part*>& parts, const std::string& client_ns) {
     std::vector<const Part*> visible;
     std::ranges::copy_if(parts, std::back_inserter(visible), [&](const Part* part) {
         return is_visible(std::get<VirtualServiceSpec>(part->object->spec).export_to,
-                          part->object->key.ns, client_ns);
+                          part->object->key.ns,
+                          client_ns);
     });
     if (visible.empty()) {
         return nullptr;
@@ -409,4 +424,4 @@ std::vector<std::string> RouteBook::hosts() const {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -3,32 +3,33 @@
 // §2). Host names, subsets and ports inside the routes are still as written.
 #pragma once
 
+#include "daemon/control/compile/finding_sink.h"
+#include "daemon/control/objects/object.h"
+#include "daemon/model/snapshot.h"
+
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "daemon/control/compile/finding_sink.h"
-#include "daemon/control/objects/object.h"
-#include "daemon/model/snapshot.h"
-
 namespace orlop::control {
 
 struct HostRoutes {
     struct Route {
         HttpRouteSpec spec;
-        std::string ns;  // of the object that names the destinations: short names mean its services
+        std::string ns; // of the object that names the destinations: short names mean its services
     };
     std::vector<Route> routes;
-    model::ObjectRefPtr source;  // the newest object that has a part in it
+    model::ObjectRefPtr source; // the newest object that has a part in it
 };
 using HostRoutesPtr = std::shared_ptr<const HostRoutes>;
 
 class RouteBook {
 public:
     // `objects`: VirtualServices in order of creation.
-    RouteBook(const std::vector<ObjectPtr>& objects, const model::MeshConfig& mesh,
+    RouteBook(const std::vector<ObjectPtr>& objects,
+              const model::MeshConfig& mesh,
               FindingSink& findings);
 
     // Null when no VirtualService seen from `client_ns` names the host exactly or by wildcard.
@@ -41,30 +42,33 @@ public:
 private:
     struct Part {
         ObjectPtr object;
-        std::vector<HttpRouteSpec> routes;  // only what concerns the mesh; delegates resolved
+        std::vector<HttpRouteSpec> routes; // only what concerns the mesh; delegates resolved
     };
     HostRoutesPtr join(const std::vector<const Part*>& parts, const std::string& client_ns);
     std::vector<HttpRouteSpec> mesh_routes(const Object& object, FindingSink& findings) const;
-    void splice_delegate(const HttpRouteSpec& root, FindingSink& findings,
+    void splice_delegate(const HttpRouteSpec& root,
+                         FindingSink& findings,
                          std::vector<HttpRouteSpec>& out) const;
-    void report_conflicts(const std::string& host, const std::vector<const Part*>& parts,
+    void report_conflicts(const std::string& host,
+                          const std::vector<const Part*>& parts,
                           FindingSink& findings) const;
 
     const model::MeshConfig& mesh_;
     std::map<ObjectKey, ObjectPtr> delegates_;
     std::vector<std::unique_ptr<Part>> parts_;
     std::map<std::string, std::vector<const Part*>> by_host_;
-    std::vector<std::string> wildcards_;  // longest first
+    std::vector<std::string> wildcards_; // longest first
     std::map<std::string, std::set<std::string>> special_;
     std::map<std::string, HostRoutesPtr> cache_;
 };
 
 // Routes of `newer` laid over `base`: the same match takes over what the newer one writes; other
 // matches go before the first less specific one.
-void overlay_routes(std::vector<HostRoutes::Route>& base, std::vector<HttpRouteSpec> newer,
+void overlay_routes(std::vector<HostRoutes::Route>& base,
+                    std::vector<HttpRouteSpec> newer,
                     const std::string& ns);
 
 // The meaning of a route's matches as text: equal text, equal match.
 std::string match_key(const HttpRouteSpec& route);
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,8 +1,8 @@
 #include "daemon/control/compile/rules.h"
 
-#include <algorithm>
-
 #include <fmt/core.h>
+
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -75,14 +75,15 @@ std::string namespace_of(const std::string& host, const Services& services) {
     return record == nullptr ? std::string() : record->service->ns;
 }
 
-}  // namespace
+} // namespace
 
 const SubsetSpec* MergedRule::find(std::string_view name) const {
     auto found = std::ranges::find(subsets, name, &SubsetSpec::name);
     return found == subsets.end() ? nullptr : &*found;
 }
 
-bool is_visible(const std::vector<std::string>& export_to, const std::string& own_ns,
+bool is_visible(const std::vector<std::string>& export_to,
+                const std::string& own_ns,
                 const std::string& client_ns) {
     if (export_to.empty()) {
         return true;
@@ -100,21 +101,26 @@ bool pattern_covers(std::string_view pattern, std::string_view host) {
            host.ends_with(pattern.substr(1));
 }
 
-RuleBook::RuleBook(const ObjectStore& store, const model::MeshConfig& mesh,
-                   const Services& services, FindingSink& findings)
+RuleBook::RuleBook(const ObjectStore& store,
+                   const model::MeshConfig& mesh,
+                   const Services& services,
+                   FindingSink& findings)
     : mesh_(mesh) {
     for (const ObjectPtr& object : store.in_creation_order("DestinationRule")) {
         const auto& spec = std::get<DestinationRuleSpec>(object->spec);
         if (!spec.workload_selector.empty()) {
-            continue;  // reported when applied: not enforced yet
+            continue; // reported when applied: not enforced yet
         }
         std::string host = full_host(spec.host, object->key.ns, mesh);
         Book& book = books_[object->key.ns];
         Candidates& candidates = host.starts_with('*') ? book.wildcard[host] : book.exact[host];
         if (!candidates.empty()) {
             bool overlay = mesh.conflict_resolution == model::ConflictResolution::overlay;
-            findings.warn("ORL004", object->ref, "spec.host",
-                          fmt::format("{} already has a rule for {}", candidates.back()->ref->to_string(),
+            findings.warn("ORL004",
+                          object->ref,
+                          "spec.host",
+                          fmt::format("{} already has a rule for {}",
+                                      candidates.back()->ref->to_string(),
                                       host),
                           overlay ? "the blocks of the newer one override those of the older"
                                   : "the older one's trafficPolicy is in force, this one's is not");
@@ -124,8 +130,10 @@ RuleBook::RuleBook(const ObjectStore& store, const model::MeshConfig& mesh,
     }
 }
 
-void RuleBook::note_special(const Object& object, const DestinationRuleSpec& spec,
-                            const std::string& host, const Services& services) {
+void RuleBook::note_special(const Object& object,
+                            const DestinationRuleSpec& spec,
+                            const std::string& host,
+                            const Services& services) {
     for (const std::string& target : spec.export_to) {
         special_[target == "." ? object.key.ns : target].insert(host);
     }
@@ -164,8 +172,8 @@ std::shared_ptr<const MergedRule> RuleBook::merge(const Candidates& candidates,
     return merged;
 }
 
-const MergedRule* RuleBook::lookup(const std::string& ns, const std::string& client_ns,
-                                   const std::string& host) {
+const MergedRule*
+RuleBook::lookup(const std::string& ns, const std::string& client_ns, const std::string& host) {
     auto book = books_.find(ns);
     if (book == books_.end()) {
         return nullptr;
@@ -192,7 +200,8 @@ const MergedRule* RuleBook::lookup(const std::string& ns, const std::string& cli
     return cache_.emplace(std::move(key), std::move(found)).first->second.get();
 }
 
-const MergedRule* RuleBook::find(const std::string& client_ns, const std::string& host,
+const MergedRule* RuleBook::find(const std::string& client_ns,
+                                 const std::string& host,
                                  const std::string& service_ns) {
     if (!client_ns.empty()) {
         if (const MergedRule* own = lookup(client_ns, client_ns, host)) {
@@ -210,8 +219,8 @@ const MergedRule* RuleBook::find(const std::string& client_ns, const std::string
     return nullptr;
 }
 
-model::TrafficPolicy effective_policy(const MergedRule* rule, const SubsetSpec* subset,
-                                      std::uint16_t port) {
+model::TrafficPolicy
+effective_policy(const MergedRule* rule, const SubsetSpec* subset, std::uint16_t port) {
     model::TrafficPolicy out;
     if (rule != nullptr && rule->policy) {
         const TrafficPolicySpec& level = level_for_port(*rule->policy, port);
@@ -226,4 +235,4 @@ model::TrafficPolicy effective_policy(const MergedRule* rule, const SubsetSpec* 
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -47,8 +47,8 @@ public:
     }
 
 private:
-    static std::string name(const std::string& ns, const std::string& key,
-                            const std::string& value) {
+    static std::string
+    name(const std::string& ns, const std::string& key, const std::string& value) {
         return ns + '\n' + key + '\n' + value;
     }
     std::unordered_map<std::string, std::vector<const PodWorkload*>> pods_;
@@ -75,7 +75,9 @@ IpAddress pick_address(const ServiceSpec& service, const std::vector<IpAddress>&
     return addresses.front();
 }
 
-void endpoints_by_selector(const ServiceSpec& spec, const std::string& ns, const LabelIndex& pods,
+void endpoints_by_selector(const ServiceSpec& spec,
+                           const std::string& ns,
+                           const LabelIndex& pods,
                            ServiceRecord& out) {
     for (const PodWorkload* pod : pods.select(ns, spec.selector)) {
         const model::Workload& workload = *pod->workload;
@@ -94,7 +96,8 @@ void endpoints_by_selector(const ServiceSpec& spec, const std::string& ns, const
 
 using SlicesByService = std::map<std::pair<std::string, std::string>, std::vector<ObjectPtr>>;
 
-void endpoints_by_slices(const ServiceSpec& spec, const std::vector<ObjectPtr>& slices,
+void endpoints_by_slices(const ServiceSpec& spec,
+                         const std::vector<ObjectPtr>& slices,
                          const std::unordered_map<IpAddress, model::WorkloadPtr>& by_address,
                          ServiceRecord& out) {
     auto add = [&](const EndpointSliceSpec::Group& group, std::size_t index) {
@@ -157,7 +160,7 @@ SlicesByService collect_slices(const ObjectStore& store) {
     return slices;
 }
 
-}  // namespace
+} // namespace
 
 std::string full_host(std::string_view host, std::string_view ns, const model::MeshConfig& mesh) {
     if (host == "*" || host.find('.') != std::string_view::npos ||
@@ -167,7 +170,8 @@ std::string full_host(std::string_view host, std::string_view ns, const model::M
     return std::string(host) + "." + std::string(ns) + ".svc." + mesh.cluster_domain;
 }
 
-Services compile_services(const ObjectStore& store, const model::MeshConfig& mesh,
+Services compile_services(const ObjectStore& store,
+                          const model::MeshConfig& mesh,
                           const Workloads& workloads) {
     Services out;
     LabelIndex pods(workloads);
@@ -187,7 +191,7 @@ Services compile_services(const ObjectStore& store, const model::MeshConfig& mes
         const Object& object = *stored->object;
         const auto& spec = std::get<ServiceSpec>(object.spec);
         if (spec.external_name) {
-            continue;  // an alias in DNS; the caller connects to what it resolves to
+            continue; // an alias in DNS; the caller connects to what it resolves to
         }
         ServiceRecord record;
         auto service = std::make_shared<model::Service>();
@@ -213,4 +217,4 @@ Services compile_services(const ObjectStore& store, const model::MeshConfig& mes
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,39 +1,40 @@
 // Services, their ports and ready endpoints (istio-semantics §16 for protocols).
 #pragma once
 
+#include "daemon/control/compile/workloads.h"
+#include "daemon/control/object_store.h"
+#include "daemon/model/destination.h"
+#include "daemon/model/snapshot_tables.h"
+
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "daemon/control/compile/workloads.h"
-#include "daemon/control/object_store.h"
-#include "daemon/model/destination.h"
-#include "daemon/model/snapshot_tables.h"
-
 namespace orlop::control {
 
 struct ServiceRecord {
     model::ServicePtr service;
-    std::vector<std::vector<model::Endpoint>> endpoints;  // per port of the service
-    std::vector<std::string> export_to;                   // empty: all
+    std::vector<std::vector<model::Endpoint>> endpoints; // per port of the service
+    std::vector<std::string> export_to;                  // empty: all
 };
 
 struct Services {
-    std::vector<ServiceRecord> all;               // by namespace, then name
-    model::StringMap<std::size_t> by_host;        // full lower-case name -> index into `all`
+    std::vector<ServiceRecord> all;        // by namespace, then name
+    model::StringMap<std::size_t> by_host; // full lower-case name -> index into `all`
     const ServiceRecord* find(std::string_view host) const {
         auto found = by_host.find(host);
         return found == by_host.end() ? nullptr : &all[found->second];
     }
 };
 
-Services compile_services(const ObjectStore& store, const model::MeshConfig& mesh,
+Services compile_services(const ObjectStore& store,
+                          const model::MeshConfig& mesh,
                           const Workloads& workloads);
 
 // `reviews` in namespace `prod` -> reviews.prod.svc.<cluster domain>; names with a dot, `*` and
 // addresses are literal (istio-semantics §1.1).
 std::string full_host(std::string_view host, std::string_view ns, const model::MeshConfig& mesh);
 
-}  // namespace orlop::control
+} // namespace orlop::control

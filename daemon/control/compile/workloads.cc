@@ -1,12 +1,12 @@
 #include "daemon/control/compile/workloads.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <charconv>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
-
-#include <fmt/core.h>
 
 namespace orlop::control {
 namespace {
@@ -18,8 +18,7 @@ std::string label_of(const model::Labels& labels, std::string_view key) {
     return found == labels.end() ? std::string() : found->second;
 }
 
-std::string first_label(const model::Labels& labels,
-                        std::initializer_list<std::string_view> keys) {
+std::string first_label(const model::Labels& labels, std::initializer_list<std::string_view> keys) {
     for (std::string_view key : keys) {
         if (std::string value = label_of(labels, key); !value.empty()) {
             return value;
@@ -52,12 +51,13 @@ bool revision_enrols(const model::MeshConfig& mesh, const std::string& revision)
     });
 }
 
-bool enrol_wanted(const model::MeshConfig& mesh, const model::Labels& ns_labels,
+bool enrol_wanted(const model::MeshConfig& mesh,
+                  const model::Labels& ns_labels,
                   const Object& pod) {
     const model::Labels& labels = pod.meta.labels;
     std::string own = label_of(labels, "istio.io/dataplane-mode");
     if (!own.empty()) {
-        return own == mesh.dataplane_mode;  // `none`, or a mode that others serve, opts out
+        return own == mesh.dataplane_mode; // `none`, or a mode that others serve, opts out
     }
     std::string inject = label_of(labels, "sidecar.istio.io/inject");
     if (inject.empty()) {
@@ -98,8 +98,10 @@ template <class Visit> void each_item(std::string_view list, Visit visit) {
     }
 }
 
-void read_excluded_ports(const Object& pod, std::string_view name,
-                         std::vector<std::uint16_t>& out, FindingSink& findings) {
+void read_excluded_ports(const Object& pod,
+                         std::string_view name,
+                         std::vector<std::uint16_t>& out,
+                         FindingSink& findings) {
     auto found = pod.meta.annotations.find(name);
     if (found == pod.meta.annotations.end()) {
         return;
@@ -108,7 +110,9 @@ void read_excluded_ports(const Object& pod, std::string_view name,
         std::uint16_t port = 0;
         auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), port);
         if (error != std::errc() || end != item.data() + item.size() || port == 0) {
-            findings.warn("ORL012", pod.ref, fmt::format("metadata.annotations[{}]", name),
+            findings.warn("ORL012",
+                          pod.ref,
+                          fmt::format("metadata.annotations[{}]", name),
                           fmt::format("\"{:.40}\" is no port; it is not excluded", item));
             return;
         }
@@ -119,13 +123,13 @@ void read_excluded_ports(const Object& pod, std::string_view name,
     std::ranges::sort(out);
 }
 
-model::CaptureExclusions exclusions_of(const model::MeshConfig& mesh, const Object& pod,
-                                       FindingSink& findings) {
+model::CaptureExclusions
+exclusions_of(const model::MeshConfig& mesh, const Object& pod, FindingSink& findings) {
     model::CaptureExclusions out = mesh.exclusions;
-    read_excluded_ports(pod, "traffic.sidecar.istio.io/excludeInboundPorts", out.inbound_ports,
-                        findings);
-    read_excluded_ports(pod, "traffic.sidecar.istio.io/excludeOutboundPorts", out.outbound_ports,
-                        findings);
+    read_excluded_ports(
+        pod, "traffic.sidecar.istio.io/excludeInboundPorts", out.inbound_ports, findings);
+    read_excluded_ports(
+        pod, "traffic.sidecar.istio.io/excludeOutboundPorts", out.outbound_ports, findings);
     static constexpr std::string_view ranges = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
     auto found = pod.meta.annotations.find(ranges);
     if (found != pod.meta.annotations.end()) {
@@ -133,9 +137,11 @@ model::CaptureExclusions exclusions_of(const model::MeshConfig& mesh, const Obje
             if (auto range = Cidr::parse(item)) {
                 out.outbound_ranges.push_back(*range);
             } else {
-                findings.warn("ORL012", pod.ref, fmt::format("metadata.annotations[{}]", ranges),
-                              fmt::format("\"{:.60}\" is no address range; it is not excluded",
-                                          item));
+                findings.warn(
+                    "ORL012",
+                    pod.ref,
+                    fmt::format("metadata.annotations[{}]", ranges),
+                    fmt::format("\"{:.60}\" is no address range; it is not excluded", item));
             }
         });
     }
@@ -150,7 +156,9 @@ public:
             const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
             bool root = object->key.ns == mesh.root_namespace;
             if (spec.has_selector && root) {
-                findings.warn("ORL010", object->ref, "spec.selector",
+                findings.warn("ORL010",
+                              object->ref,
+                              "spec.selector",
                               "a selector in the root namespace is ignored",
                               "move the object to the workload's namespace");
             } else if (spec.has_selector) {
@@ -158,7 +166,9 @@ public:
             } else {
                 ObjectPtr& slot = root ? mesh_ : by_namespace_[object->key.ns];
                 if (slot) {
-                    findings.warn("ORL010", object->ref, "",
+                    findings.warn("ORL010",
+                                  object->ref,
+                                  "",
                                   "ignored: the older " + slot->ref->to_string() +
                                       " has the same scope",
                                   "delete one of the two");
@@ -206,7 +216,9 @@ private:
                 continue;
             }
             if (chosen != nullptr) {
-                findings.warn("ORL010", object->ref, "",
+                findings.warn("ORL010",
+                              object->ref,
+                              "",
                               "ignored for some pods: the older " + chosen->ref->to_string() +
                                   " selects them too");
                 continue;
@@ -224,9 +236,9 @@ private:
 // Everything said about pods outside of the Pod objects themselves.
 struct Surroundings {
     std::unordered_map<std::string, model::Labels> namespaces;
-    std::unordered_set<std::string> redirected;  // pod uids
-    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes;  // by pod uid
-    std::map<std::string, std::vector<ObjectPtr>> network_policies;    // by namespace
+    std::unordered_set<std::string> redirected;                       // pod uids
+    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes; // by pod uid
+    std::map<std::string, std::vector<ObjectPtr>> network_policies;   // by namespace
     std::vector<ObjectPtr> keep_alive;
 };
 
@@ -261,8 +273,8 @@ bool network_policy_selects(const Surroundings& around, const Object& pod) {
 void name_workload(const Object& pod, model::Workload& workload) {
     const model::Labels& labels = pod.meta.labels;
     workload.workload_name = workload_name_of(pod);
-    workload.canonical_name = first_label(
-        labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"});
+    workload.canonical_name =
+        first_label(labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"});
     if (workload.canonical_name.empty()) {
         workload.canonical_name = workload.workload_name;
     }
@@ -275,20 +287,24 @@ void name_workload(const Object& pod, model::Workload& workload) {
     workload.version = label_of(labels, "version");
 }
 
-}  // namespace
+} // namespace
 
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
     auto objects = store.in_creation_order("MeshConfig");
     for (std::size_t i = 1; i < objects.size(); ++i) {
-        findings.warn("ORL010", objects[i]->ref, "",
+        findings.warn("ORL010",
+                      objects[i]->ref,
+                      "",
                       "ignored: " + objects[0]->ref->to_string() + " is older",
                       "keep one MeshConfig");
     }
     return objects.empty() ? model::MeshConfig{} : std::get<MeshConfigSpec>(objects[0]->spec).mesh;
 }
 
-Workloads compile_workloads(const ObjectStore& store, const model::MeshConfig& mesh,
-                            const std::string& node, FindingSink& findings) {
+Workloads compile_workloads(const ObjectStore& store,
+                            const model::MeshConfig& mesh,
+                            const std::string& node,
+                            FindingSink& findings) {
     Workloads out;
     Surroundings around = collect(store);
     PeerRules peers(store, mesh, findings);
@@ -307,8 +323,8 @@ Workloads compile_workloads(const ObjectStore& store, const model::MeshConfig& m
             continue;
         }
         auto workload = std::make_shared<model::Workload>();
-        workload->uid = object->meta.uid.empty() ? object->key.ns + "/" + object->key.name
-                                                 : object->meta.uid;
+        workload->uid =
+            object->meta.uid.empty() ? object->key.ns + "/" + object->key.name : object->meta.uid;
         workload->name = object->key.name;
         workload->ns = object->key.ns;
         workload->service_account = spec.service_account;
@@ -350,4 +366,4 @@ Workloads compile_workloads(const ObjectStore& store, const model::MeshConfig& m
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -2,10 +2,10 @@
 // spec counts only when the report has none. Called by decode.cc, which has read the metadata.
 #pragma once
 
-#include <string>
-
 #include "daemon/control/field_reader.h"
 #include "daemon/control/objects/object.h"
+
+#include <string>
 
 namespace orlop::control {
 
@@ -35,7 +35,7 @@ ObjectSpec decode_node_status(const DecodeContext& context);
 
 // Shared pieces.
 LabelSelector decode_label_selector(Report& report, const Node* node, const std::string& path);
-std::optional<model::RetryPolicy> decode_retry_policy(const DecodeContext& context,
-                                                      const Node* node, const std::string& path);
+std::optional<model::RetryPolicy>
+decode_retry_policy(const DecodeContext& context, const Node* node, const std::string& path);
 
-}  // namespace orlop::control
+} // namespace orlop::control

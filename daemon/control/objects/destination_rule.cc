@@ -1,10 +1,10 @@
 // DestinationRule: traffic policies and subsets (istio-semantics §5 to §8).
-#include <algorithm>
+#include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
 
-#include "daemon/control/objects/decoders.h"
-#include "daemon/control/objects/validate.h"
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -59,8 +59,8 @@ void read_http_pool(FieldReader& pool, model::ConnectionPoolLimits& out) {
 }
 
 std::optional<model::ConnectionPoolLimits> read_pool(FieldReader& policy) {
-    FieldReader pool(policy.report(), policy.take("connectionPool"),
-                     policy.path_of("connectionPool"));
+    FieldReader pool(
+        policy.report(), policy.take("connectionPool"), policy.path_of("connectionPool"));
     if (!pool.present()) {
         return std::nullopt;
     }
@@ -78,7 +78,8 @@ void read_old_consecutive_errors(FieldReader& outlier, model::OutlierDetection& 
     if (!old) {
         return;
     }
-    outlier.report().warn("ORL009", outlier.line_of("consecutiveErrors"),
+    outlier.report().warn("ORL009",
+                          outlier.line_of("consecutiveErrors"),
                           outlier.path_of("consecutiveErrors"),
                           "deprecated; counted as consecutive 502, 503, 504 and connection "
                           "failures",
@@ -91,8 +92,8 @@ void read_old_consecutive_errors(FieldReader& outlier, model::OutlierDetection& 
 }
 
 std::optional<model::OutlierDetection> read_outlier(FieldReader& policy) {
-    FieldReader outlier(policy.report(), policy.take("outlierDetection"),
-                        policy.path_of("outlierDetection"));
+    FieldReader outlier(
+        policy.report(), policy.take("outlierDetection"), policy.path_of("outlierDetection"));
     if (!outlier.present()) {
         return std::nullopt;
     }
@@ -210,20 +211,24 @@ model::ConsistentHash read_consistent_hash(FieldReader& hash) {
 
 std::optional<LoadBalancerSpec> read_load_balancer(FieldReader& policy) {
     using model::LoadBalancing;
-    FieldReader reader(policy.report(), policy.take("loadBalancer"),
-                       policy.path_of("loadBalancer"));
+    FieldReader reader(
+        policy.report(), policy.take("loadBalancer"), policy.path_of("loadBalancer"));
     if (!reader.present()) {
         return std::nullopt;
     }
-    static constexpr LoadBalancing simple[] = {
-        LoadBalancing::least_request, LoadBalancing::least_request, LoadBalancing::least_request,
-        LoadBalancing::round_robin,   LoadBalancing::random,        LoadBalancing::passthrough};
+    static constexpr LoadBalancing simple[] = {LoadBalancing::least_request,
+                                               LoadBalancing::least_request,
+                                               LoadBalancing::least_request,
+                                               LoadBalancing::round_robin,
+                                               LoadBalancing::random,
+                                               LoadBalancing::passthrough};
     LoadBalancerSpec out;
-    auto name = reader.choice("simple", {"UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN",
-                                         "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"});
+    auto name = reader.choice(
+        "simple",
+        {"UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"});
     out.simple = simple[name.value_or(0)];
-    FieldReader hash(policy.report(), reader.take("consistentHash"),
-                     reader.path_of("consistentHash"));
+    FieldReader hash(
+        policy.report(), reader.take("consistentHash"), reader.path_of("consistentHash"));
     if (hash.present()) {
         out.simple = LoadBalancing::consistent_hash;
         out.consistent_hash = read_consistent_hash(hash);
@@ -310,8 +315,10 @@ std::optional<model::RetryBudget> read_retry_budget(FieldReader& policy) {
 
 enum class PolicyLevel : unsigned char { destination, port };
 
-TrafficPolicySpec read_policy(const DecodeContext& context, const Node& node,
-                              const std::string& path, PolicyLevel level) {
+TrafficPolicySpec read_policy(const DecodeContext& context,
+                              const Node& node,
+                              const std::string& path,
+                              PolicyLevel level) {
     TrafficPolicySpec out;
     out.source = context.ref_at(node.line);
     FieldReader policy(context.report, &node, path);
@@ -335,8 +342,8 @@ TrafficPolicySpec read_policy(const DecodeContext& context, const Node& node,
         }
         auto setting = read_policy(context, item, item_path, PolicyLevel::port);
         if (!out.ports.emplace(*number, std::move(setting)).second) {
-            context.report.error(item.line, item_path, fmt::format("port {} appears twice",
-                                                                   *number));
+            context.report.error(
+                item.line, item_path, fmt::format("port {} appears twice", *number));
         }
     });
     policy.accept_unenforced({"tunnel", "proxyProtocol"});
@@ -346,7 +353,9 @@ TrafficPolicySpec read_policy(const DecodeContext& context, const Node& node,
     return out;
 }
 
-void read_subset(const DecodeContext& context, const Node& item, const std::string& path,
+void read_subset(const DecodeContext& context,
+                 const Node& item,
+                 const std::string& path,
                  DestinationRuleSpec& out) {
     FieldReader reader(context.report, &item, path);
     SubsetSpec subset;
@@ -354,13 +363,14 @@ void read_subset(const DecodeContext& context, const Node& item, const std::stri
     subset.name = reader.text_or("name", "");
     subset.labels = reader.labels("labels");
     if (const Node* policy = reader.take("trafficPolicy")) {
-        subset.policy = read_policy(context, *policy, path + ".trafficPolicy",
-                                    PolicyLevel::destination);
+        subset.policy =
+            read_policy(context, *policy, path + ".trafficPolicy", PolicyLevel::destination);
     }
     if (!is_dns_label(subset.name)) {
-        reader.error("name", subset.name.empty()
-                                 ? std::string("subset must have a name")
-                                 : fmt::format("subset name \"{:.80}\" is invalid", subset.name));
+        reader.error("name",
+                     subset.name.empty()
+                         ? std::string("subset must have a name")
+                         : fmt::format("subset name \"{:.80}\" is invalid", subset.name));
     }
     if (std::ranges::find(out.subsets, subset.name, &SubsetSpec::name) != out.subsets.end()) {
         reader.error("name", fmt::format("duplicate subset name: {:.80}", subset.name));
@@ -368,7 +378,7 @@ void read_subset(const DecodeContext& context, const Node& item, const std::stri
     out.subsets.push_back(std::move(subset));
 }
 
-}  // namespace
+} // namespace
 
 ObjectSpec decode_destination_rule(const DecodeContext& context) {
     DestinationRuleSpec out;
@@ -379,9 +389,9 @@ ObjectSpec decode_destination_rule(const DecodeContext& context) {
     }
     out.host = to_lower(spec.text_or("host", ""));
     if (!is_host_pattern(out.host)) {
-        spec.error("host", out.host.empty()
-                               ? std::string("host is missing")
-                               : fmt::format("\"{:.80}\" is no host name", out.host));
+        spec.error("host",
+                   out.host.empty() ? std::string("host is missing")
+                                    : fmt::format("\"{:.80}\" is no host name", out.host));
     }
     if (const Node* policy = spec.take("trafficPolicy")) {
         out.policy = read_policy(context, *policy, "spec.trafficPolicy", PolicyLevel::destination);
@@ -393,10 +403,12 @@ ObjectSpec decode_destination_rule(const DecodeContext& context) {
     FieldReader selector(context.report, spec.take("workloadSelector"), "spec.workloadSelector");
     out.workload_selector = selector.labels("matchLabels");
     if (selector.present()) {
-        context.report.warn("ORL003", selector.line(), selector.path(),
+        context.report.warn("ORL003",
+                            selector.line(),
+                            selector.path(),
                             "a rule for selected workloads is accepted, not enforced yet");
     }
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,11 @@
 #include "daemon/control/objects/kubernetes.h"
 
-#include <algorithm>
+#include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
 
-#include "daemon/control/objects/decoders.h"
-#include "daemon/control/objects/validate.h"
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -13,8 +13,8 @@ namespace {
 // Kubernetes checks its own kinds; fields the mesh does not read are none of our business.
 constexpr auto lenient = UnknownFields::ignored;
 
-std::optional<IpAddress> read_address(Report& report, int line, const std::string& path,
-                                      const std::string& text) {
+std::optional<IpAddress>
+read_address(Report& report, int line, const std::string& path, const std::string& text) {
     auto address = IpAddress::parse(text);
     if (!address) {
         report.error(line, path, fmt::format("\"{:.80}\" is no IP address", text));
@@ -30,10 +30,14 @@ void add_unique(std::vector<std::uint16_t>& ports, std::uint16_t port) {
 }
 
 // A probe's port: a number, or the name of a port of the same container.
-void read_probe(Report& report, const Node& container, std::string_view probe_name,
-                const std::string& path, const std::vector<ContainerPort>& ports, PodSpec& pod) {
-    FieldReader probe(report, container.find(probe_name), path + "." + std::string(probe_name),
-                      lenient);
+void read_probe(Report& report,
+                const Node& container,
+                std::string_view probe_name,
+                const std::string& path,
+                const std::vector<ContainerPort>& ports,
+                PodSpec& pod) {
+    FieldReader probe(
+        report, container.find(probe_name), path + "." + std::string(probe_name), lenient);
     for (std::string_view kind : {"httpGet", "tcpSocket", "grpc"}) {
         FieldReader action(report, probe.take(kind), probe.path_of(kind), lenient);
         const Node* port = action.take("port");
@@ -50,8 +54,8 @@ void read_probe(Report& report, const Node& container, std::string_view probe_na
         if (named != ports.end()) {
             add_unique(pod.probe_ports, named->port);
         } else {
-            action.error("port", fmt::format("{} names no port of this container",
-                                             port->describe()));
+            action.error("port",
+                         fmt::format("{} names no port of this container", port->describe()));
         }
     }
 }
@@ -88,8 +92,7 @@ void read_pod_status(Report& report, const Node* node, PodSpec& pod) {
     });
     auto single = status.text("podIP");
     if (pod.addresses.empty() && single && !single->empty()) {
-        if (auto address =
-                read_address(report, status.line_of("podIP"), "status.podIP", *single)) {
+        if (auto address = read_address(report, status.line_of("podIP"), "status.podIP", *single)) {
             pod.addresses.push_back(*address);
         }
     }
@@ -151,8 +154,8 @@ void select_protocol(model::ServicePort& port, std::string_view l4, std::string_
     port.server_first = port.server_first || mysql;
 }
 
-std::optional<model::ServicePort> read_service_port(Report& report, const Node& node,
-                                                    const std::string& path) {
+std::optional<model::ServicePort>
+read_service_port(Report& report, const Node& node, const std::string& path) {
     FieldReader reader(report, &node, path, lenient);
     model::ServicePort port;
     port.name = reader.text_or("name", "");
@@ -191,8 +194,8 @@ void read_cluster_addresses(FieldReader& spec, ServiceSpec& service) {
         if (text == "None") {
             service.headless = true;
         } else if (!text.empty()) {
-            if (auto ip = read_address(spec.report(), spec.line_of("clusterIP"),
-                                       spec.path_of("clusterIP"), text)) {
+            if (auto ip = read_address(
+                    spec.report(), spec.line_of("clusterIP"), spec.path_of("clusterIP"), text)) {
                 service.addresses.push_back(*ip);
             }
         }
@@ -216,7 +219,10 @@ void split_commas(std::string_view text, std::vector<std::string>& out) {
     }
 }
 
-void read_members(Report& report, FieldReader& parent, std::string_view name, bool ready,
+void read_members(Report& report,
+                  FieldReader& parent,
+                  std::string_view name,
+                  bool ready,
                   std::vector<EndpointSliceSpec::Member>& out) {
     parent.each(name, [&](const Node& item, const std::string& path) {
         FieldReader entry(report, &item, path, lenient);
@@ -244,7 +250,7 @@ std::vector<EndpointSliceSpec::Port> read_endpoint_ports(Report& report, FieldRe
     return ports;
 }
 
-}  // namespace
+} // namespace
 
 bool LabelSelector::matches(const model::Labels& labels) const {
     for (const auto& [key, value] : match_labels) {
@@ -256,8 +262,8 @@ bool LabelSelector::matches(const model::Labels& labels) const {
     for (const Expression& expression : expressions) {
         auto found = labels.find(expression.key);
         bool exists = found != labels.end();
-        bool listed =
-            exists && std::ranges::find(expression.values, found->second) != expression.values.end();
+        bool listed = exists && std::ranges::find(expression.values, found->second) !=
+                                    expression.values.end();
         bool holds = false;
         switch (expression.op) {
         case Operator::in:
@@ -343,8 +349,8 @@ ObjectSpec decode_service(const DecodeContext& context) {
                                                        (port->protocol == model::Protocol::udp);
             });
             if (twin != service.ports.end()) {
-                context.report.error(item.line, path, fmt::format("port {} appears twice",
-                                                                  port->port));
+                context.report.error(
+                    item.line, path, fmt::format("port {} appears twice", port->port));
                 return;
             }
             service.ports.push_back(*std::move(port));
@@ -382,13 +388,13 @@ ObjectSpec decode_endpoint_slice(const DecodeContext& context) {
     root.each("endpoints", [&](const Node& item, const std::string& path) {
         FieldReader entry(context.report, &item, path, lenient);
         EndpointSliceSpec::Member member;
-        FieldReader conditions(context.report, entry.take("conditions"), path + ".conditions",
-                               lenient);
+        FieldReader conditions(
+            context.report, entry.take("conditions"), path + ".conditions", lenient);
         member.ready = conditions.boolean("ready").value_or(true);
         member.node = entry.text_or("nodeName", "");
         for (const std::string& text : entry.texts("addresses")) {
-            if (auto address = read_address(context.report, entry.line_of("addresses"),
-                                            path + ".addresses", text)) {
+            if (auto address = read_address(
+                    context.report, entry.line_of("addresses"), path + ".addresses", text)) {
                 member.addresses.push_back(*address);
             }
         }
@@ -406,8 +412,8 @@ ObjectSpec decode_node(const DecodeContext& context) {
         std::string type = entry.text_or("type", "");
         auto text = entry.text("address");
         if (text && (type == "InternalIP" || type == "ExternalIP")) {
-            if (auto address = read_address(context.report, entry.line_of("address"),
-                                            path + ".address", *text)) {
+            if (auto address = read_address(
+                    context.report, entry.line_of("address"), path + ".address", *text)) {
                 spec.addresses.push_back(*address);
             }
         }
@@ -418,9 +424,9 @@ ObjectSpec decode_node(const DecodeContext& context) {
 ObjectSpec decode_network_policy(const DecodeContext& context) {
     NetworkPolicySpec policy;
     FieldReader spec(context.report, context.root.find("spec"), "spec", lenient);
-    policy.pods = decode_label_selector(context.report, spec.take("podSelector"),
-                                        "spec.podSelector");
+    policy.pods =
+        decode_label_selector(context.report, spec.take("podSelector"), "spec.podSelector");
     return policy;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

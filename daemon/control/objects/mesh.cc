@@ -1,13 +1,13 @@
 // PeerAuthentication (istio-semantics §9) and the kinds of orlop.dev/v1.
 #include "daemon/control/objects/mesh.h"
 
-#include <algorithm>
-#include <charconv>
+#include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
 
-#include "daemon/control/objects/decoders.h"
-#include "daemon/control/objects/validate.h"
+#include <algorithm>
+#include <charconv>
 
 namespace orlop::control {
 namespace {
@@ -101,7 +101,7 @@ void read_names(FieldReader& spec, model::MeshConfig& mesh) {
     mesh.revisions = spec.texts("revisions");
 }
 
-}  // namespace
+} // namespace
 
 ObjectSpec decode_peer_authentication(const DecodeContext& context) {
     PeerAuthenticationSpec out;
@@ -131,8 +131,8 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
     flag("shadowHostSuffix", mesh.shadow_host_suffix);
     auto conflict = spec.choice("conflictResolution", {"overlay", "oldest"});
     mesh.conflict_resolution = static_cast<model::ConflictResolution>(conflict.value_or(0));
-    auto outbound = spec.choice("outboundPolicy", {"allow_any", "registry_only", "ALLOW_ANY",
-                                                   "REGISTRY_ONLY"});
+    auto outbound =
+        spec.choice("outboundPolicy", {"allow_any", "registry_only", "ALLOW_ANY", "REGISTRY_ONLY"});
     mesh.outbound_policy = static_cast<model::OutboundPolicy>(outbound.value_or(0) % 2);
     auto log = spec.choice("accessLog", {"off", "text", "json"});
     mesh.access_log = static_cast<model::AccessLogEncoding>(log.value_or(0));
@@ -170,4 +170,4 @@ ObjectSpec decode_node_status(const DecodeContext& context) {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -4,14 +4,6 @@
 // mesh has no use for decode to `Ignored`; kinds understood but not acted on yet to `Recorded`.
 #pragma once
 
-#include <cstdint>
-#include <map>
-#include <memory>
-#include <optional>
-#include <string>
-#include <variant>
-#include <vector>
-
 #include "daemon/control/finding.h"
 #include "daemon/control/objects/kubernetes.h"
 #include "daemon/control/objects/mesh.h"
@@ -19,6 +11,14 @@
 #include "daemon/control/yaml_document.h"
 #include "daemon/model/object_ref.h"
 #include "daemon/model/workload.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
 
 namespace orlop::control {
 
@@ -28,26 +28,36 @@ struct ObjectMeta {
     std::string uid;
     // Nanoseconds since the epoch: annotation orlop.dev/created, else metadata.creationTimestamp.
     std::optional<std::int64_t> created_ns;
-    std::string owner_kind;  // controlling ownerReference
+    std::string owner_kind; // controlling ownerReference
     std::string owner_name;
 };
 
-struct Recorded {};  // recognised, stored, not enforced yet (a warning says so)
+struct Recorded {}; // recognised, stored, not enforced yet (a warning says so)
 
-using ObjectSpec =
-    std::variant<Recorded, NamespaceSpec, PodSpec, ServiceSpec, EndpointSliceSpec,
-                 ServiceAccountSpec, NodeSpec, SecretSpec, NetworkPolicySpec, VirtualServiceSpec,
-                 DestinationRuleSpec, PeerAuthenticationSpec, MeshConfigSpec, PodSandboxSpec,
-                 NodeStatusSpec>;
+using ObjectSpec = std::variant<Recorded,
+                                NamespaceSpec,
+                                PodSpec,
+                                ServiceSpec,
+                                EndpointSliceSpec,
+                                ServiceAccountSpec,
+                                NodeSpec,
+                                SecretSpec,
+                                NetworkPolicySpec,
+                                VirtualServiceSpec,
+                                DestinationRuleSpec,
+                                PeerAuthenticationSpec,
+                                MeshConfigSpec,
+                                PodSandboxSpec,
+                                NodeStatusSpec>;
 
 struct Object {
     ObjectKey key;
     std::string api_version;
     ObjectMeta meta;
-    model::ObjectRefPtr ref;  // file and line of the document
+    model::ObjectRefPtr ref; // file and line of the document
     ObjectSpec spec;
-    std::shared_ptr<const Node> tree;  // as written; null for Pods and EndpointSlices
+    std::shared_ptr<const Node> tree; // as written; null for Pods and EndpointSlices
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,11 @@
 // VirtualService http[].retries and MeshConfig defaultRetry (istio-semantics §4).
-#include <algorithm>
-#include <array>
+#include "daemon/base/limits.h"
+#include "daemon/control/objects/decoders.h"
 
 #include <fmt/core.h>
 
-#include "daemon/base/limits.h"
-#include "daemon/control/objects/decoders.h"
+#include <algorithm>
+#include <array>
 
 namespace orlop::control {
 namespace {
@@ -37,11 +37,12 @@ constexpr std::uint16_t known_status_codes[] = {
     429, 431, 451, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511};
 
 std::uint16_t status_code_of(std::string_view item) {
-    if (item.size() != 3 || !std::ranges::all_of(item, [](char c) { return c >= '0' && c <= '9'; })) {
+    if (item.size() != 3 ||
+        !std::ranges::all_of(item, [](char c) { return c >= '0' && c <= '9'; })) {
         return 0;
     }
-    auto code = static_cast<std::uint16_t>((item[0] - '0') * 100 + (item[1] - '0') * 10 +
-                                           (item[2] - '0'));
+    auto code =
+        static_cast<std::uint16_t>((item[0] - '0') * 100 + (item[1] - '0') * 10 + (item[2] - '0'));
     return std::ranges::find(known_status_codes, code) == std::end(known_status_codes) ? 0 : code;
 }
 
@@ -60,11 +61,13 @@ void read_retry_on(FieldReader& retries, const std::string& text, Policy& policy
             policy.on |= Policy::on_retriable_status_codes;
             policy.status_codes.push_back(code);
         } else if (item == "http3-post-connect-failure") {
-            retries.report().warn("ORL009", retries.line_of("retryOn"),
+            retries.report().warn("ORL009",
+                                  retries.line_of("retryOn"),
                                   retries.path_of("retryOn"),
                                   "http3-post-connect-failure never happens: HTTP/3 is not spoken");
         } else {
-            retries.error("retryOn", fmt::format("\"{:.60}\" is not a valid retryOn policy", item),
+            retries.error("retryOn",
+                          fmt::format("\"{:.60}\" is not a valid retryOn policy", item),
                           item.find(' ') == std::string_view::npos
                               ? "see the list of conditions in Istio's HTTPRetry"
                               : "write no spaces between the conditions");
@@ -76,10 +79,10 @@ void read_retry_on(FieldReader& retries, const std::string& text, Policy& policy
     }
 }
 
-}  // namespace
+} // namespace
 
-std::optional<model::RetryPolicy> decode_retry_policy(const DecodeContext& context,
-                                                      const Node* node, const std::string& path) {
+std::optional<model::RetryPolicy>
+decode_retry_policy(const DecodeContext& context, const Node* node, const std::string& path) {
     FieldReader retries(context.report, node, path);
     if (!retries.present()) {
         return std::nullopt;
@@ -106,4 +109,4 @@ std::optional<model::RetryPolicy> decode_retry_policy(const DecodeContext& conte
     return policy;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,11 @@
 #include "daemon/control/objects/route_actions.h"
 
-#include <algorithm>
+#include "daemon/base/ip.h"
+#include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
 
-#include "daemon/base/ip.h"
-#include "daemon/control/objects/validate.h"
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -29,7 +29,9 @@ bool is_header_value(std::string_view value) {
 
 enum class Authority : unsigned char { refused, allowed };
 
-void read_header_pairs(FieldReader& ops, std::string_view name, Authority authority,
+void read_header_pairs(FieldReader& ops,
+                       std::string_view name,
+                       Authority authority,
                        std::vector<std::pair<std::string, std::string>>& out) {
     ops.each_field(name, [&](const Field& field, const std::string& path) {
         std::string header = to_lower(field.key);
@@ -37,13 +39,16 @@ void read_header_pairs(FieldReader& ops, std::string_view name, Authority author
         Report& report = ops.report();
         if ((is_authority && authority == Authority::refused) ||
             (!is_authority && !is_header_name(header))) {
-            report.error(field.line, path, "not a header name that may be changed",
+            report.error(field.line,
+                         path,
+                         "not a header name that may be changed",
                          "Host and :authority only by request set or add");
             return;
         }
         auto value = field.value.is_scalar() ? std::optional(field.value.text) : std::nullopt;
         if (!value || !is_header_value(*value)) {
-            report.error(field.value.line, path,
+            report.error(field.value.line,
+                         path,
                          "found " + field.value.describe() + ", want a header value");
             return;
         }
@@ -51,7 +56,9 @@ void read_header_pairs(FieldReader& ops, std::string_view name, Authority author
     });
 }
 
-void read_header_ops(FieldReader& parent, std::string_view name, Authority authority,
+void read_header_ops(FieldReader& parent,
+                     std::string_view name,
+                     Authority authority,
                      model::HeaderOps& out) {
     FieldReader ops(parent.report(), parent.take(name), parent.path_of(name));
     read_header_pairs(ops, "set", authority, out.set);
@@ -67,13 +74,23 @@ void read_header_ops(FieldReader& parent, std::string_view name, Authority autho
 }
 
 std::optional<std::uint32_t> grpc_status_of(std::string_view name) {
-    static constexpr std::string_view names[] = {
-        "OK",           "CANCELLED",          "UNKNOWN",
-        "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-        "ALREADY_EXISTS",   "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION", "ABORTED",        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",    "INTERNAL",          "UNAVAILABLE",
-        "DATA_LOSS",        "UNAUTHENTICATED"};
+    static constexpr std::string_view names[] = {"OK",
+                                                 "CANCELLED",
+                                                 "UNKNOWN",
+                                                 "INVALID_ARGUMENT",
+                                                 "DEADLINE_EXCEEDED",
+                                                 "NOT_FOUND",
+                                                 "ALREADY_EXISTS",
+                                                 "PERMISSION_DENIED",
+                                                 "RESOURCE_EXHAUSTED",
+                                                 "FAILED_PRECONDITION",
+                                                 "ABORTED",
+                                                 "OUT_OF_RANGE",
+                                                 "UNIMPLEMENTED",
+                                                 "INTERNAL",
+                                                 "UNAVAILABLE",
+                                                 "DATA_LOSS",
+                                                 "UNAUTHENTICATED"};
     auto found = std::ranges::find(names, name);
     if (found == std::end(names)) {
         return std::nullopt;
@@ -86,7 +103,9 @@ double read_fault_percent(FieldReader& fault) {
     auto percentage = read_percent(fault, "percentage");
     auto old = fault.integer("percent", 0, 100);
     if (old) {
-        fault.report().warn("ORL009", fault.line_of("percent"), fault.path_of("percent"),
+        fault.report().warn("ORL009",
+                            fault.line_of("percent"),
+                            fault.path_of("percent"),
                             "deprecated; write percentage.value");
     }
     return percentage ? *percentage : static_cast<double>(old.value_or(0));
@@ -118,7 +137,8 @@ void read_abort(FieldReader& fault, model::Fault& out) {
         out.abort_percent = *percentage;
     }
     if (abort.has("http2Error")) {
-        abort.error("http2Error", "HTTP/2 abort fault injection not supported yet",
+        abort.error("http2Error",
+                    "HTTP/2 abort fault injection not supported yet",
                     "write httpStatus or grpcStatus");
     }
     auto status = abort.integer("httpStatus", 200, 599);
@@ -130,12 +150,15 @@ void read_abort(FieldReader& fault, model::Fault& out) {
     if (grpc) {
         out.abort_grpc_status = grpc_status_of(*grpc);
         if (!out.abort_grpc_status) {
-            abort.error("grpcStatus", fmt::format("gRPC status \"{:.40}\" is not supported", *grpc),
+            abort.error("grpcStatus",
+                        fmt::format("gRPC status \"{:.40}\" is not supported", *grpc),
                         "upper-case name such as UNAVAILABLE");
         }
     }
     if (!abort.has("httpStatus") && !grpc && !abort.has("http2Error")) {
-        fault.report().warn("ORL009", abort.line(), abort.path(),
+        fault.report().warn("ORL009",
+                            abort.line(),
+                            abort.path(),
                             "no httpStatus or grpcStatus: the abort does nothing");
     }
 }
@@ -157,10 +180,10 @@ MirrorSpec make_mirror(DestinationName to, double percent) {
     return {std::move(to), percent};
 }
 
-}  // namespace
+} // namespace
 
-std::optional<DestinationName> decode_destination(Report& report, const Node* node,
-                                                  const std::string& path) {
+std::optional<DestinationName>
+decode_destination(Report& report, const Node* node, const std::string& path) {
     FieldReader reader(report, node, path);
     if (!reader.present()) {
         return std::nullopt;
@@ -170,13 +193,14 @@ std::optional<DestinationName> decode_destination(Report& report, const Node* no
     name.path = path;
     name.host = to_lower(reader.text_or("host", ""));
     if (!is_host_pattern(name.host) || name.host.starts_with('*')) {
-        reader.error("host", name.host.empty()
-                                 ? std::string("destination must have a host")
-                                 : fmt::format("\"{:.80}\" is no host name", name.host));
+        reader.error("host",
+                     name.host.empty() ? std::string("destination must have a host")
+                                       : fmt::format("\"{:.80}\" is no host name", name.host));
     }
     name.subset = reader.text_or("subset", "");
     if (!name.subset.empty() && !is_dns_label(name.subset)) {
-        reader.error("subset", fmt::format("subset name \"{:.80}\" is invalid", name.subset),
+        reader.error("subset",
+                     fmt::format("subset name \"{:.80}\" is invalid", name.subset),
                      "lower-case letters, digits and '-', at most 63");
     }
     FieldReader port(report, reader.take("port"), reader.path_of("port"));
@@ -226,7 +250,8 @@ std::optional<model::Redirect> decode_redirect(FieldReader& route) {
     auto code = reader.integer("redirectCode", 300, 399);
     static constexpr std::int64_t served[] = {301, 302, 303, 307, 308};
     if (code && std::ranges::find(served, *code) == std::end(served)) {
-        reader.error("redirectCode", fmt::format("{} cannot be served", *code),
+        reader.error("redirectCode",
+                     fmt::format("{} cannot be served", *code),
                      "use 301, 302, 303, 307 or 308");
     }
     redirect.code = static_cast<std::uint16_t>(code.value_or(301));
@@ -242,8 +267,8 @@ std::optional<model::Redirect> decode_redirect(FieldReader& route) {
     if (!says_something) {
         reader.error_here("redirect must specify URI, authority, scheme, or port");
     }
-    for (const std::string* value : {&redirect.uri, &redirect.prefix_rewrite,
-                                     &redirect.authority}) {
+    for (const std::string* value :
+         {&redirect.uri, &redirect.prefix_rewrite, &redirect.authority}) {
         if (!is_header_value(*value)) {
             reader.error_here("control characters are not allowed");
         }
@@ -252,8 +277,8 @@ std::optional<model::Redirect> decode_redirect(FieldReader& route) {
 }
 
 std::optional<model::DirectResponse> decode_direct_response(FieldReader& route) {
-    FieldReader reader(route.report(), route.take("directResponse"),
-                       route.path_of("directResponse"));
+    FieldReader reader(
+        route.report(), route.take("directResponse"), route.path_of("directResponse"));
     if (!reader.present()) {
         return std::nullopt;
     }
@@ -285,12 +310,12 @@ std::optional<model::Rewrite> decode_rewrite(FieldReader& route) {
     model::Rewrite rewrite;
     rewrite.uri = reader.text_or("uri", "");
     rewrite.authority = reader.text_or("authority", "");
-    FieldReader regex(route.report(), reader.take("uriRegexRewrite"),
-                      reader.path_of("uriRegexRewrite"));
+    FieldReader regex(
+        route.report(), reader.take("uriRegexRewrite"), reader.path_of("uriRegexRewrite"));
     if (regex.present()) {
         std::string pattern = regex.text_or("match", "");
-        rewrite.regex = read_regex(route.report(), regex.line_of("match"),
-                                   regex.path_of("match"), pattern);
+        rewrite.regex =
+            read_regex(route.report(), regex.line_of("match"), regex.path_of("match"), pattern);
         rewrite.regex_substitution = regex.text_or("rewrite", "");
         if (!rewrite.uri.empty()) {
             reader.error_here("uri and uriRegexRewrite exclude each other");
@@ -340,8 +365,8 @@ std::optional<model::CorsPolicy> decode_cors(FieldReader& route) {
     cors.allow_credentials = reader.boolean("allowCredentials");
     auto unmatched = reader.choice("unmatchedPreflights", {"UNSPECIFIED", "FORWARD", "IGNORE"});
     cors.ignore_unmatched_preflights = unmatched == std::optional<std::size_t>(2);
-    for (const std::string* list : {&cors.allow_methods, &cors.allow_headers,
-                                    &cors.expose_headers}) {
+    for (const std::string* list :
+         {&cors.allow_methods, &cors.allow_headers, &cors.expose_headers}) {
         if (!is_header_value(*list)) {
             reader.error_here("control characters are not allowed");
         }
@@ -357,7 +382,9 @@ std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route) {
     auto snake = route.number("mirror_percent", 0, 100);
     if (camel || snake) {
         std::string_view name = camel ? "mirrorPercent" : "mirror_percent";
-        report.warn("ORL009", route.line_of(name), route.path_of(name),
+        report.warn("ORL009",
+                    route.line_of(name),
+                    route.path_of(name),
                     "deprecated; write mirrorPercentage.value");
     }
     double percent = percentage ? *percentage : camel ? *camel : snake.value_or(100);
@@ -384,4 +411,4 @@ std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route) {
     return mirrors;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

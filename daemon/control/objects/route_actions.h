@@ -2,18 +2,18 @@
 // validated by itself. Used by virtual_service.cc only.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "daemon/control/field_reader.h"
 #include "daemon/control/objects/decoders.h"
 #include "daemon/control/objects/traffic.h"
 
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace orlop::control {
 
-std::optional<DestinationName> decode_destination(Report& report, const Node* node,
-                                                  const std::string& path);
+std::optional<DestinationName>
+decode_destination(Report& report, const Node* node, const std::string& path);
 void decode_headers(FieldReader& parent, model::HeaderOps& request, model::HeaderOps& response);
 std::optional<model::Fault> decode_fault(const DecodeContext& context, FieldReader& route);
 std::optional<model::Redirect> decode_redirect(FieldReader& route);
@@ -22,4 +22,4 @@ std::optional<model::Rewrite> decode_rewrite(FieldReader& route);
 std::optional<model::CorsPolicy> decode_cors(FieldReader& route);
 std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route);
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,10 +1,10 @@
 #include "daemon/control/objects/validate.h"
 
-#include <algorithm>
+#include "daemon/base/ip.h"
 
 #include <fmt/core.h>
 
-#include "daemon/base/ip.h"
+#include <algorithm>
 
 namespace orlop::control {
 namespace {
@@ -13,9 +13,9 @@ bool is_lower_alnum(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-constexpr double smallest_percent = 0.0001;  // one part per million
+constexpr double smallest_percent = 0.0001; // one part per million
 
-}  // namespace
+} // namespace
 
 bool is_dns_label(std::string_view text) {
     if (text.empty() || text.size() > 63 || !is_lower_alnum(text.front()) ||
@@ -70,16 +70,17 @@ std::optional<double> read_percent(FieldReader& parent, std::string_view name) {
         return node->is_map() && !percent.has("value") ? std::optional<double>(0) : std::nullopt;
     }
     if (*value != 0 && (*value < smallest_percent || *value > 100)) {
-        percent.error("value", fmt::format("percentage {} is neither 0.0, nor in range "
-                                           "[0.0001, 100.0]",
-                                           *value));
+        percent.error("value",
+                      fmt::format("percentage {} is neither 0.0, nor in range "
+                                  "[0.0001, 100.0]",
+                                  *value));
         return std::nullopt;
     }
     return value;
 }
 
-std::optional<Regex> read_regex(Report& report, int line, const std::string& path,
-                                const std::string& pattern) {
+std::optional<Regex>
+read_regex(Report& report, int line, const std::string& path, const std::string& pattern) {
     if (pattern.empty()) {
         report.error(line, path, "regex must not be empty");
         return std::nullopt;
@@ -92,8 +93,8 @@ std::optional<Regex> read_regex(Report& report, int line, const std::string& pat
     return *std::move(regex);
 }
 
-std::optional<model::StringMatch> read_string_match(Report& report, const Node& node,
-                                                    const std::string& path, Presence presence) {
+std::optional<model::StringMatch>
+read_string_match(Report& report, const Node& node, const std::string& path, Presence presence) {
     using Kind = model::StringMatch::Kind;
     FieldReader reader(report, &node, path);
     auto exact = reader.text("exact");
@@ -133,7 +134,8 @@ std::vector<std::string> read_export_to(FieldReader& spec) {
     std::vector<std::string> values = spec.texts("exportTo");
     for (const std::string& value : values) {
         if (value == "~") {
-            spec.error("exportTo", "\"~\" (no namespace) is only possible for ServiceEntry",
+            spec.error("exportTo",
+                       "\"~\" (no namespace) is only possible for ServiceEntry",
                        "use \".\" for the object's own namespace");
         } else if (value == "*" && values.size() > 1) {
             spec.error("exportTo", "\"*\" exports to all; it stands alone");
@@ -152,4 +154,4 @@ std::optional<std::uint16_t> read_port(FieldReader& reader, std::string_view nam
     return value ? std::optional(static_cast<std::uint16_t>(*value)) : std::nullopt;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

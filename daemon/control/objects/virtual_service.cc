@@ -1,21 +1,23 @@
 // VirtualService: hosts, matches, routes and how they may be combined (istio-semantics §1, §2).
-#include <algorithm>
-
-#include <fmt/core.h>
-
 #include "daemon/base/ip.h"
 #include "daemon/control/objects/decoders.h"
 #include "daemon/control/objects/route_actions.h"
 #include "daemon/control/objects/validate.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
+
 namespace orlop::control {
 namespace {
 
-constexpr std::int64_t weight_max = 1'000'000'000;  // sums of any list of these fit 64 bits
+constexpr std::int64_t weight_max = 1'000'000'000; // sums of any list of these fit 64 bits
 
 enum class NameCase : unsigned char { kept, lower };
 
-void read_named_matches(FieldReader& reader, std::string_view name, NameCase name_case,
+void read_named_matches(FieldReader& reader,
+                        std::string_view name,
+                        NameCase name_case,
                         std::vector<std::pair<std::string, model::StringMatch>>& out) {
     reader.each_field(name, [&](const Field& field, const std::string& path) {
         if (field.key.empty()) {
@@ -23,7 +25,8 @@ void read_named_matches(FieldReader& reader, std::string_view name, NameCase nam
             return;
         }
         if (field.value.is_null()) {
-            reader.report().error(field.line, path,
+            reader.report().error(field.line,
+                                  path,
                                   fmt::format("header match {:.80} cannot be null", field.key),
                                   "write {} to match when it is present");
             return;
@@ -42,7 +45,9 @@ std::optional<model::StringMatch> read_part(FieldReader& reader, std::string_vie
     if (node == nullptr) {
         return std::nullopt;
     }
-    auto match = read_string_match(reader.report(), *node, reader.path_of(name),
+    auto match = read_string_match(reader.report(),
+                                   *node,
+                                   reader.path_of(name),
                                    name == "uri" ? Presence::allowed : Presence::refused);
     if (match && name != "uri" && match->kind == model::StringMatch::Kind::prefix &&
         match->text.empty()) {
@@ -72,8 +77,10 @@ MatchSpec read_match(const DecodeContext& context, const Node& node, const std::
     bool ignore_case = reader.boolean("ignoreUriCase").value_or(false);
     if (match.uri && ignore_case) {
         if (match.uri->kind == model::StringMatch::Kind::regex) {
-            context.report.warn("ORL009", reader.line_of("ignoreUriCase"),
-                                path + ".ignoreUriCase", "has no effect on a regex",
+            context.report.warn("ORL009",
+                                reader.line_of("ignoreUriCase"),
+                                path + ".ignoreUriCase",
+                                "has no effect on a regex",
                                 "begin the regex with (?i)");
         } else {
             match.uri->ignore_case = true;
@@ -89,8 +96,8 @@ std::vector<RouteChoice> read_choices(const DecodeContext& context, FieldReader&
     parent.each("route", [&](const Node& item, const std::string& path) {
         FieldReader entry(context.report, &item, path);
         RouteChoice choice;
-        auto to = decode_destination(context.report, entry.take("destination"),
-                                     path + ".destination");
+        auto to =
+            decode_destination(context.report, entry.take("destination"), path + ".destination");
         auto weight = entry.integer("weight", -weight_max, weight_max);
         decode_headers(entry, choice.request_headers, choice.response_headers);
         if (!to) {
@@ -110,7 +117,7 @@ std::vector<RouteChoice> read_choices(const DecodeContext& context, FieldReader&
         parent.error("route", "total destination weight = 0", "give one destination a weight");
     }
     if (choices.size() == 1 && choices.front().weight == 0) {
-        choices.front().weight = 1;  // a sole destination gets all, whatever its weight
+        choices.front().weight = 1; // a sole destination gets all, whatever its weight
     }
     return choices;
 }
@@ -119,23 +126,26 @@ void check_combination(FieldReader& reader, const HttpRouteSpec& route) {
     bool delegates = !route.delegate_name.empty();
     bool forwards = reader.has("route");
     if (route.redirect && (forwards || route.fault || route.rewrite || route.direct_response)) {
-        reader.error("redirect", "HTTP route cannot contain both redirect and route, fault, "
-                                 "rewrite or directResponse");
+        reader.error("redirect",
+                     "HTTP route cannot contain both redirect and route, fault, "
+                     "rewrite or directResponse");
     } else if (route.direct_response && (forwards || route.fault || route.rewrite)) {
-        reader.error("directResponse", "HTTP route cannot contain both directResponse and route, "
-                                       "fault or rewrite");
+        reader.error("directResponse",
+                     "HTTP route cannot contain both directResponse and route, "
+                     "fault or rewrite");
     }
     if (delegates && (forwards || route.redirect || route.direct_response)) {
-        reader.error("delegate", "a delegating route cannot have route, redirect or "
-                                 "directResponse of its own");
+        reader.error("delegate",
+                     "a delegating route cannot have route, redirect or "
+                     "directResponse of its own");
     }
     if (!delegates && !route.redirect && !route.direct_response && route.choices.empty()) {
         reader.error_here("HTTP route, redirect or direct_response is required");
     }
 }
 
-HttpRouteSpec read_http_route(const DecodeContext& context, const Node& node,
-                              const std::string& path) {
+HttpRouteSpec
+read_http_route(const DecodeContext& context, const Node& node, const std::string& path) {
     HttpRouteSpec route;
     FieldReader reader(context.report, &node, path);
     route.source = context.ref_at(node.line);
@@ -194,8 +204,11 @@ bool host_covers(const std::string& pattern, const std::string& host) {
 }
 
 // `kind` is tls or tcp; every match becomes an element of its own, as matches are alternatives.
-void read_l4_route(const DecodeContext& context, const Node& node, const std::string& path,
-                   std::string_view kind, const VirtualServiceSpec& spec,
+void read_l4_route(const DecodeContext& context,
+                   const Node& node,
+                   const std::string& path,
+                   std::string_view kind,
+                   const VirtualServiceSpec& spec,
                    std::vector<L4RouteSpec>& out) {
     FieldReader reader(context.report, &node, path);
     L4RouteSpec base;
@@ -241,12 +254,13 @@ void read_l4_route(const DecodeContext& context, const Node& node, const std::st
 }
 
 void check_hosts(FieldReader& reader, const VirtualServiceSpec& spec) {
-    bool mesh = spec.gateways.empty() ||
-                std::ranges::find(spec.gateways, "mesh") != spec.gateways.end();
+    bool mesh =
+        spec.gateways.empty() || std::ranges::find(spec.gateways, "mesh") != spec.gateways.end();
     std::vector<std::string> seen;
     for (const std::string& host : spec.hosts) {
         if (!is_host_pattern(host)) {
-            reader.error("hosts", fmt::format("\"{:.80}\" is no host name", host),
+            reader.error("hosts",
+                         fmt::format("\"{:.80}\" is no host name", host),
                          "a DNS name, optionally with a leading \"*.\"");
         }
         if (host == "*" && mesh) {
@@ -264,12 +278,12 @@ void check_hosts(FieldReader& reader, const VirtualServiceSpec& spec) {
 
 void check_delegate(FieldReader& reader, const VirtualServiceSpec& spec) {
     if (!spec.gateways.empty()) {
-        reader.error("gateways", "delegate virtual service must have no gateways",
+        reader.error("gateways",
+                     "delegate virtual service must have no gateways",
                      "write hosts, or leave gateways out");
     }
     if (!spec.tls.empty() || !spec.tcp.empty()) {
-        reader.error_here("delegate virtual service must have no TLS or TCP routes",
-                          "write hosts");
+        reader.error_here("delegate virtual service must have no TLS or TCP routes", "write hosts");
     }
     for (const HttpRouteSpec& route : spec.http) {
         if (!route.delegate_name.empty()) {
@@ -278,7 +292,7 @@ void check_delegate(FieldReader& reader, const VirtualServiceSpec& spec) {
     }
 }
 
-}  // namespace
+} // namespace
 
 model::ObjectRefPtr DecodeContext::ref_at(int line) const {
     return std::make_shared<const model::ObjectRef>(
@@ -311,8 +325,8 @@ ObjectSpec decode_virtual_service(const DecodeContext& context) {
     }
     for (std::string_view kind : {"tls", "tcp"}) {
         if (spec.has(kind)) {
-            context.report.warn("ORL003", spec.line_of(kind), spec.path_of(kind),
-                                "accepted, not enforced yet");
+            context.report.warn(
+                "ORL003", spec.line_of(kind), spec.path_of(kind), "accepted, not enforced yet");
         }
     }
     if (out.hosts.empty() && !spec.has("hosts")) {
@@ -324,4 +338,4 @@ ObjectSpec decode_virtual_service(const DecodeContext& context) {
     return out;
 }
 
-}  // namespace orlop::control
+} // namespace orlop::control

@@ -1,11 +1,10 @@
+#include "daemon/control/analyze.h"
 #include "daemon/control/compile.h"
+#include "daemon/control/decode.h"
+#include "daemon/control/object_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "daemon/control/analyze.h"
-#include "daemon/control/decode.h"
-#include "daemon/control/object_store.h"
 
 namespace orlop::control {
 namespace {
@@ -40,21 +39,25 @@ private:
     std::uint64_t generation_ = 0;
 };
 
-std::string pod(const std::string& name, const std::string& ip, const std::string& labels,
-                const std::string& extra = "", const std::string& ns = "default") {
+std::string pod(const std::string& name,
+                const std::string& ip,
+                const std::string& labels,
+                const std::string& extra = "",
+                const std::string& ns = "default") {
     return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: " + ns +
-           "\n  uid: uid-" + name + "\n  labels: {" + labels +
-           "}\nspec:\n  nodeName: n1\n" + extra +
+           "\n  uid: uid-" + name + "\n  labels: {" + labels + "}\nspec:\n  nodeName: n1\n" +
+           extra +
            "  containers:\n  - name: c\n    ports: [{name: web, containerPort: 9090}]\n"
            "status:\n  phase: Running\n  podIP: " +
            ip + "\n---\n";
 }
 
-std::string service(const std::string& name, const std::string& ip,
-                    const std::string& ns = "default") {
+std::string
+service(const std::string& name, const std::string& ip, const std::string& ns = "default") {
     return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: " + ns +
            "}\nspec:\n  clusterIP: " + ip +
-           "\n  ports:\n  - port: 80\n    targetPort: 9090\n    name: http\n  selector:\n    app: " +
+           "\n  ports:\n  - port: 80\n    targetPort: 9090\n    name: http\n  selector:\n    "
+           "app: " +
            name + "\n---\n";
 }
 
@@ -123,9 +126,8 @@ spec:
       perTryTimeout: 0.5s
       retryOn: gateway-error,connect-failure,refused-stream,unavailable,5xx
 )";
-const std::string oldest =
-    "apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {name: mesh}\n"
-    "spec: {conflictResolution: oldest}\n";
+const std::string oldest = "apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {name: mesh}\n"
+                           "spec: {conflictResolution: oldest}\n";
 
 const model::HttpRoute& only_route(const model::Snapshot& snapshot, const char* host) {
     const model::VirtualHost* found = snapshot.find_virtual_host("default", host, 80);
@@ -147,8 +149,7 @@ TEST(Compile, gives_a_service_without_rules_a_default_route) {
     EXPECT_EQ(route.destinations[0].destination->cluster_name,
               "outbound|80||pricing.default.svc.cluster.local");
     ASSERT_EQ(route.destinations[0].destination->endpoints.size(), 1u);
-    EXPECT_EQ(route.destinations[0].destination->endpoints[0].address.to_string(),
-              "10.0.0.1:9090");
+    EXPECT_EQ(route.destinations[0].destination->endpoints[0].address.to_string(), "10.0.0.1:9090");
     EXPECT_TRUE(mesh.findings().empty());
 }
 
@@ -156,8 +157,12 @@ TEST(Compile, knows_a_service_by_all_its_names) {
     Mesh mesh;
     const auto& snapshot = mesh.file("shop.yaml", shop).build();
     const auto* host = snapshot.find_virtual_host("default", "pricing", 80);
-    for (const char* name : {"pricing:80", "PRICING", "pricing.default", "pricing.default.svc",
-                             "pricing.default.svc.cluster.local", "10.96.0.1",
+    for (const char* name : {"pricing:80",
+                             "PRICING",
+                             "pricing.default",
+                             "pricing.default.svc",
+                             "pricing.default.svc.cluster.local",
+                             "10.96.0.1",
                              "pricing.default.svc.cluster.local."}) {
         EXPECT_EQ(snapshot.find_virtual_host("default", name, 80), host) << name;
     }
@@ -281,8 +286,9 @@ spec:
 TEST(Compile, resolves_the_retry_of_tutorial_001) {
     Mesh mesh;
     const auto& snapshot =
-        mesh.file("app.yaml", service("appflaky", "10.96.1.1", "retryns") +
-                                  pod("appflaky-1", "10.0.1.1", "app: appflaky", "", "retryns"))
+        mesh.file("app.yaml",
+                  service("appflaky", "10.96.1.1", "retryns") +
+                      pod("appflaky-1", "10.0.1.1", "app: appflaky", "", "retryns"))
             .file("vs.yaml", R"(apiVersion: networking.istio.io/v1alpha3
 kind: VirtualService
 metadata:
@@ -391,8 +397,7 @@ TEST(Compile, keeps_the_last_good_version_of_a_broken_object) {
     mesh.file("t.yaml", broken);
     const auto& snapshot = mesh.build();
     EXPECT_EQ(only_route(snapshot, "pricing").timeout, Duration(std::chrono::seconds(1)));
-    EXPECT_EQ(only_route(snapshot, "inventory").timeout,
-              Duration(std::chrono::milliseconds(700)));
+    EXPECT_EQ(only_route(snapshot, "inventory").timeout, Duration(std::chrono::milliseconds(700)));
     const auto* stored = mesh.store().find({"VirtualService", "default", "pricing"});
     ASSERT_NE(stored, nullptr);
     EXPECT_EQ(stored->state, ObjectState::held);
@@ -469,7 +474,8 @@ TEST(Compile, drops_endpoints_that_are_not_ready) {
     EXPECT_EQ(only_route(mesh.build(), "pricing").destinations[0].destination->endpoints.size(),
               2u);
     std::string unready = second;
-    unready.replace(unready.find("  phase: Running"), 16,
+    unready.replace(unready.find("  phase: Running"),
+                    16,
                     "  conditions: [{type: Ready, status: \"False\"}]\n  phase: Running");
     mesh.file("two.yaml", unready);
     EXPECT_EQ(only_route(mesh.build(), "pricing").destinations[0].destination->endpoints.size(),
@@ -488,5 +494,5 @@ TEST(Compile, gives_the_same_snapshot_for_the_same_objects) {
     }
 }
 
-}  // namespace
-}  // namespace orlop::control
+} // namespace
+} // namespace orlop::control

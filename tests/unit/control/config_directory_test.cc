@@ -1,10 +1,10 @@
 #include "daemon/control/config_directory.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <filesystem>
 #include <fstream>
+#include <poll.h>
 
 namespace orlop::control {
 namespace {
@@ -117,5 +117,5 @@ TEST_F(ConfigDirectoryTest, lets_the_file_that_changed_last_define_an_object) {
     EXPECT_EQ(store_.find({"Namespace", "", "x"})->object->meta.labels.at("from"), "a");
 }
 
-}  // namespace
-}  // namespace orlop::control
+} // namespace
+} // namespace orlop::control

@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-
 #include "daemon/control/compile.h"
 #include "daemon/control/decode.h"
 #include "daemon/control/object_store.h"
+
+#include <gtest/gtest.h>
 
 namespace orlop::control {
 namespace {
@@ -13,7 +13,8 @@ model::SnapshotPtr build(const std::vector<std::string>& texts) {
     for (const std::string& text : texts) {
         ++clock;
         store.replace_source("f" + std::to_string(clock),
-                             decode_text(text, {.file = "f", .origin = Origin::sandbox}), clock);
+                             decode_text(text, {.file = "f", .origin = Origin::sandbox}),
+                             clock);
     }
     return compile(store, {.node = "n1", .generation = 1}).snapshot;
 }
@@ -46,8 +47,11 @@ TEST(Enrolment, follows_labels_of_namespace_and_pod) {
         {mode + ": orlop", "", "hostNetwork: true", "", false},
         {"istio-injection: enabled", "", "", "", false},
         {"istio-injection: enabled", "", "", "injectionLabelEnrols: true", true},
-        {"istio-injection: enabled", "sidecar.istio.io/inject: 'false'", "",
-         "injectionLabelEnrols: true", false},
+        {"istio-injection: enabled",
+         "sidecar.istio.io/inject: 'false'",
+         "",
+         "injectionLabelEnrols: true",
+         false},
         {"istio.io/rev: asm-1-22", "", "", "", false},
         {"istio.io/rev: asm-1-22", "", "", "revisions: [asm-1-22]", true},
         {"istio.io/rev: asm-1-22", "", "", "revisions: ['*']", true},
@@ -55,11 +59,12 @@ TEST(Enrolment, follows_labels_of_namespace_and_pod) {
         {"istio.io/rev: asm-1-22", mode + ": none", "", "revisions: ['*']", false},
     };
     for (const Row& row : table) {
-        auto snapshot = build(
-            {"apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {" + row.ns_labels + "}}",
-             "apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {name: m}\nspec: {" + row.mesh +
-                 "}",
-             pod("labels: {" + row.pod_labels + "}", row.pod_spec)});
+        auto snapshot =
+            build({"apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {" +
+                       row.ns_labels + "}}",
+                   "apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {name: m}\nspec: {" +
+                       row.mesh + "}",
+                   pod("labels: {" + row.pod_labels + "}", row.pod_spec)});
         EXPECT_EQ(only(snapshot).enrol_wanted, row.wanted)
             << row.ns_labels << " | " << row.pod_labels << " | " << row.mesh;
     }
@@ -82,22 +87,29 @@ TEST(PeerAuthentication, resolves_mesh_namespace_workload_and_port) {
     const Row table[] = {
         {{}, MtlsMode::permissive, MtlsMode::permissive},
         {{policy("istio-system", strict)}, MtlsMode::strict, MtlsMode::strict},
-        {{policy("istio-system", strict), policy("a", disable)}, MtlsMode::disable,
+        {{policy("istio-system", strict), policy("a", disable)},
+         MtlsMode::disable,
          MtlsMode::disable},
-        {{policy("istio-system", strict), policy("a", "mtls: {mode: UNSET}")}, MtlsMode::strict,
+        {{policy("istio-system", strict), policy("a", "mtls: {mode: UNSET}")},
+         MtlsMode::strict,
          MtlsMode::strict},
         {{policy("a", strict), policy("a", disable, "e")}, MtlsMode::strict, MtlsMode::strict},
         {{policy("b", strict)}, MtlsMode::permissive, MtlsMode::permissive},
-        {{policy("a", disable), policy("a", mine + strict, "w")}, MtlsMode::strict,
+        {{policy("a", disable), policy("a", mine + strict, "w")},
+         MtlsMode::strict,
          MtlsMode::strict},
-        {{policy("a", "selector: {matchLabels: {app: y}}, " + strict)}, MtlsMode::permissive,
+        {{policy("a", "selector: {matchLabels: {app: y}}, " + strict)},
+         MtlsMode::permissive,
          MtlsMode::permissive},
         {{policy("istio-system", mine + strict)}, MtlsMode::permissive, MtlsMode::permissive},
         {{policy("a", mine + strict + ", portLevelMtls: {80: {mode: DISABLE}}")},
-         MtlsMode::strict, MtlsMode::disable},
-        {{policy("a", mine + strict + ", portLevelMtls: {80: {mode: UNSET}}")}, MtlsMode::strict,
+         MtlsMode::strict,
+         MtlsMode::disable},
+        {{policy("a", mine + strict + ", portLevelMtls: {80: {mode: UNSET}}")},
+         MtlsMode::strict,
          MtlsMode::strict},
-        {{policy("a", mine + "portLevelMtls: {80: {mode: STRICT}}")}, MtlsMode::permissive,
+        {{policy("a", mine + "portLevelMtls: {80: {mode: STRICT}}")},
+         MtlsMode::permissive,
          MtlsMode::strict},
     };
     for (std::size_t i = 0; i < std::size(table); ++i) {
@@ -140,5 +152,5 @@ TEST(Workload, learns_what_surrounds_its_pod) {
     EXPECT_TRUE(snapshot->is_node_address(*IpAddress::parse("10.9.9.9")));
 }
 
-}  // namespace
-}  // namespace orlop::control
+} // namespace
+} // namespace orlop::control
