@@ -131,17 +131,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
     if (!listeners) {
         return refuse(listeners.error());
     }
-    if (listeners->local.valid()) {
-        pod.local = std::make_unique<net::Listener>(loop_, std::move(listeners->local), on_local_);
-        pod.local->start();
-    }
-    auto fds = std::make_shared<proxy::PodListeners>();
-    fds->outbound = std::move(listeners->outbound);
-    fds->inbound = std::move(listeners->inbound);
-    fds->hbone = std::move(listeners->hbone);
-    cores_.tell(pod.home, [uid = workload.uid, fds](proxy::ProxyCore& core) {
-        core.open_pod(uid, std::move(*fds));
-    });
+    hand_over(workload.uid, pod, *listeners);
     if (auto active = datapath_.activate(workload.uid); !active) {
         drop_local(pod);
         return refuse(active.error());
@@ -150,6 +140,20 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
     log_line(LogLevel::info, "datapath", "enrolled {} in {} us", pod.label, took.count());
     failed_.erase(workload.uid);
     pods_.emplace(workload.uid, std::move(pod));
+}
+
+void Enrolment::hand_over(const std::string& uid, Pod& pod, datapath::Listeners& listeners) {
+    if (listeners.local.valid()) {
+        pod.local = std::make_unique<net::Listener>(loop_, std::move(listeners.local), on_local_);
+        pod.local->start();
+    }
+    auto fds = std::make_shared<proxy::PodListeners>();
+    fds->outbound = std::move(listeners.outbound);
+    fds->inbound = std::move(listeners.inbound);
+    fds->hbone = std::move(listeners.hbone);
+    cores_.tell(pod.home, [uid, fds](proxy::ProxyCore& core) {
+        core.open_pod(uid, std::move(*fds));
+    });
 }
 
 void Enrolment::leave(const std::string& uid, Pod& pod) {

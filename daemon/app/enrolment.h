@@ -51,6 +51,7 @@ private:
         std::unique_ptr<net::Listener> local;
     };
     void enrol(const model::Snapshot& snapshot, const model::Workload& workload);
+    void hand_over(const std::string& uid, Pod& pod, datapath::Listeners& listeners);
     void leave(const std::string& uid, Pod& pod);
     void gone(const std::string& uid, Pod& pod);
     void finish_leaving(const std::string& uid);

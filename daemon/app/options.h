@@ -5,6 +5,7 @@
 #include <string>
 
 #include "daemon/base/error.h"
+#include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 
 namespace orlop::app {
@@ -26,7 +27,7 @@ struct DaemonOptions {
     LogFormat log_format = LogFormat::text;
     LogLevel log_level = LogLevel::info;
     int cores = 0;                                  // 0: one per CPU this process may use
-    int drain_seconds = 25;
+    int drain_seconds = limits::drain_seconds_default;
     int svid_ttl_seconds = 24 * 3600;
 };
 

@@ -145,9 +145,9 @@ SocketAddress SocketAddress::from_sockaddr(const sockaddr* address) {
     return out;
 }
 
-unsigned SocketAddress::to_sockaddr(sockaddr_storage& out, bool force_v6) const {
+unsigned SocketAddress::to_sockaddr(sockaddr_storage& out) const {
     std::memset(&out, 0, sizeof out);
-    if (ip.is_v4() && !force_v6) {
+    if (ip.is_v4()) {
         auto* in = reinterpret_cast<sockaddr_in*>(&out);
         in->sin_family = AF_INET;
         in->sin_port = htons(port);

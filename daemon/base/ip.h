@@ -45,8 +45,7 @@ struct SocketAddress {
     static Result<SocketAddress> parse(std::string_view text);  // 1.2.3.4:80, [::1]:80
     static SocketAddress from_sockaddr(const sockaddr* address);  // AF_INET/AF_INET6 else empty
     // Fills `out` as AF_INET or AF_INET6 by the address; returns the length to pass to the kernel.
-    // With `force_v6` an IPv4 address is written v4-mapped for a dual-stack socket.
-    unsigned to_sockaddr(sockaddr_storage& out, bool force_v6 = false) const;
+    unsigned to_sockaddr(sockaddr_storage& out) const;
     std::string to_string() const;
 
     auto operator<=>(const SocketAddress&) const = default;

@@ -13,11 +13,9 @@ inline constexpr std::size_t http_request_line_bytes_max = 16 * 1024;
 inline constexpr std::size_t http_headers_max = 100;
 inline constexpr std::size_t http_chunk_line_bytes_max = 1024;
 inline constexpr std::size_t http_trailer_bytes_max = 8 * 1024;
-inline constexpr std::size_t http_pipelined_requests_max = 64;
 
 // Buffers of the relay.
 inline constexpr std::size_t relay_buffer_bytes = 16 * 1024;
-inline constexpr std::size_t passthrough_buffer_bytes = 64 * 1024;
 inline constexpr std::size_t retry_body_bytes_max = 1024 * 1024;
 static_assert(http_head_bytes_max >= http_request_line_bytes_max);
 
@@ -60,7 +58,7 @@ inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
 inline constexpr std::int64_t protocol_look_ms = 50;
 inline constexpr std::int64_t http_head_ms_max = 60'000;
 inline constexpr std::int64_t connect_timeout_default_ms = 10'000;
-inline constexpr std::int64_t drain_deadline_ms = 25'000;
+inline constexpr int drain_seconds_default = 25;
 
 // Retries.
 inline constexpr std::uint32_t retry_attempts_max = 100;

@@ -22,6 +22,30 @@ struct Pieces {
     std::span<const std::string_view> all() const { return {list.data(), count}; }
 };
 
+// The upstream has closed: right for a body that lasts until then, a cut for every other.
+Result<void> body_end(h1::BodyDecoder& decoder) {
+    if (decoder.at_end_of_stream().state == h1::BodyState::complete) {
+        return {};
+    }
+    return fail(ErrorKind::closed, "the upstream closed inside its body", Side::upstream);
+}
+
+// The end of a chunked body; trailers are rare, so their room is made only for them.
+class LastChunk {
+public:
+    std::span<char> room() { return large_.empty() ? std::span<char>(small_) : large_; }
+    Result<std::size_t> write(std::span<const Field> trailers) {
+        if (!trailers.empty()) {
+            large_.resize(limits::http_trailer_bytes_max + 64);
+        }
+        return h1::write_last_chunk(room(), trailers);
+    }
+
+private:
+    std::array<char, 16> small_;
+    std::vector<char> large_;
+};
+
 }  // namespace
 
 runtime::Task<Fate> Exchange::relay_response(Conversation& conversation) {
@@ -109,19 +133,13 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation, std
             record_.response_bytes += step.payload.size();
             done = decoder.complete();
         }
-        std::array<char, 512> last_room;
-        std::vector<char> trailer_room;
+        LastChunk last_chunk;
         if (done && chunk_out) {
-            std::span<char> room = last_room;
-            if (!decoder.trailers().empty()) {
-                trailer_room.resize(limits::http_trailer_bytes_max + 64);
-                room = trailer_room;
-            }
-            auto size = h1::write_last_chunk(room, decoder.trailers());
+            auto size = last_chunk.write(decoder.trailers());
             if (!size) {
                 co_return std::unexpected(size.error());
             }
-            pieces.add({room.data(), *size});
+            pieces.add({last_chunk.room().data(), *size});
         }
         if (pieces.count != 0) {
             auto written = co_await downstream.write(pieces.all());
@@ -145,12 +163,7 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation, std
                 co_return std::unexpected(arrived.error());
             }
             if (*arrived == 0) {
-                step = decoder.at_end_of_stream();
-                if (step.state == h1::BodyState::complete) {
-                    co_return {};
-                }
-                co_return fail(ErrorKind::closed, "the upstream closed inside its body",
-                               Side::upstream);
+                co_return body_end(decoder);
             }
         }
     }

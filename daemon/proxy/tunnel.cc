@@ -24,7 +24,7 @@ TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
 
 TunnelStream::~TunnelStream() {
     std::erase(tunnel_->streams_, this);
-    tunnel_->detach(*this);
+    tunnel_->let_go(*this);
 }
 
 runtime::Task<Result<std::uint16_t>> TunnelStream::answer() {
@@ -124,7 +124,7 @@ runtime::Task<void> TunnelStream::close(net::Closing closing) {
     if (closing == net::Closing::orderly && !failure()) {
         // The peer ends its side when it has seen ours; until then its bytes are dropped.
         shutdown_write();
-        tunnel_->detach(*this);
+        tunnel_->let_go(*this);
     }
     abort(Error{ErrorKind::cancelled, "closed by us", Side::internal, ECANCELED});
     co_return;
@@ -205,7 +205,7 @@ TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
     return static_cast<TunnelStream*>(session_->attached(id));
 }
 
-void Tunnel::detach(TunnelStream& stream) {
+void Tunnel::let_go(TunnelStream& stream) {
     if (!stream.gone_) {
         stream.gone_ = true;
         session_->attach(stream.id_, nullptr);

@@ -94,7 +94,7 @@ private:
     void flush_soon();
     static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
     TunnelStream* stream_of(h2::StreamId id) const;
-    void detach(TunnelStream& stream);
+    void let_go(TunnelStream& stream);
 
     void on_request(h2::StreamId id, const h2::RequestEvent& request) override;
     void on_response(h2::StreamId id, const h2::ResponseEvent& response) override;
