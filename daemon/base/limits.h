@@ -55,6 +55,7 @@ inline constexpr std::size_t core_messages_max = 65'536;
 // Timers.
 inline constexpr std::int64_t upstream_idle_ms = 300'000;
 inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
+inline constexpr std::int64_t capture_wait_ms = 2'000;
 inline constexpr std::int64_t protocol_look_ms = 50;
 inline constexpr std::int64_t http_head_ms_max = 60'000;
 inline constexpr std::int64_t connect_timeout_default_ms = 10'000;

@@ -65,6 +65,7 @@ private:
 
     // exchange_try.cc: one try
     runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
+    runtime::Task<decide::WireChoice> settle_wire();
     runtime::Task<decide::TryOutcome> exchange_bytes(Conversation& conversation);
     runtime::Task<Result<void>> send_request(Conversation& conversation);
     runtime::Task<decide::TryOutcome> await_head(Conversation& conversation);

@@ -152,6 +152,25 @@ static TryOutcome failed_connect(const Error& error, bool timed_out) {
     return outcome;
 }
 
+// A STRICT callee that is being enrolled cannot be reached for the moment its node needs: waiting
+// that long beats refusing the request.
+runtime::Task<decide::WireChoice> Exchange::settle_wire() {
+    constexpr Duration step = std::chrono::milliseconds(10);
+    Instant until = core_.loop().now() + remaining(std::chrono::milliseconds(limits::capture_wait_ms));
+    while (true) {
+        auto choice = decide::wire_for(caller_.get(), pool_->endpoint(), &destination_->policy,
+                                       pinned_->snapshot->mesh());
+        bool hopeful = choice.reason == decide::WireReason::strict_not_redirected;
+        if (!hopeful || cut_ != Cut::none || core_.loop().now() >= until) {
+            if (choice.wire == decide::Wire::refused) {
+                record_.transport_failure = decide::wire_reason_name(choice.reason);
+            }
+            co_return choice;
+        }
+        co_await runtime::Sleep(core_.loop(), step);
+    }
+}
+
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     cut_ = cut_ == Cut::per_try_timeout ? Cut::none : cut_;
     pool_.reset();
@@ -161,13 +180,13 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
         co_return TryOutcome{FailureKind::connect_failure, 0, std::nullopt, false, false};
     }
     pool_ = state_->share_pool(pick.index);
-    const model::Endpoint& endpoint = pool_->endpoint();
+    const model::Endpoint endpoint = pool_->endpoint();  // a copy: a newer snapshot replaces it
     tried_.add(endpoint.address);
     const model::MeshConfig& mesh = pinned_->snapshot->mesh();
-    auto wire = decide::wire_for(caller_.get(), endpoint, &destination_->policy, mesh);
+    decide::WireChoice wire = co_await settle_wire();
     try_record_ = record_.open_try();
     try_record_->endpoint = endpoint.address;
-    try_record_->endpoint_name = endpoint.workload ? std::string_view(endpoint.workload->name)
+    try_record_->endpoint_name = endpoint.workload ? record_.keep(endpoint.workload->name)
                                                    : std::string_view();
     try_record_->why = pick.why;
     try_record_->skipped_unusable = pick.unusable;
@@ -176,8 +195,8 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     try_record_->timer = timeouts_.per_try.value_or(Duration::zero());
     record_.upstream_host = endpoint.address;
     if (endpoint.workload) {
-        record_.destination_workload = endpoint.workload->workload_name;
-        record_.destination_namespace = endpoint.workload->ns;
+        record_.destination_workload = record_.keep(endpoint.workload->workload_name);
+        record_.destination_namespace = record_.keep(endpoint.workload->ns);
     }
     Instant begun = core_.loop().now();
     WireRequest request{&core_, conversation.pod, endpoint, wire.wire, mesh.transparent_source,
@@ -188,7 +207,9 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
         fresh = true;
         auto acquired = co_await acquire(pool_, request);
         if (!acquired) {
-            record_.transport_failure = record_.keep(acquired.error().context);
+            if (wire.wire != decide::Wire::refused) {
+                record_.transport_failure = record_.keep(acquired.error().context);
+            }
             state_->series->add(ClusterCounter::cx_connect_fail);
             bool route_over = route_deadline_ && core_.loop().now() >= *route_deadline_;
             outcome = failed_connect(acquired.error(), route_over);
