@@ -1,5 +1,7 @@
 #include "daemon/admin/http_server.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 #include "daemon/base/limits.h"
@@ -19,6 +21,14 @@ int hex_value(char c) {
     }
     c = static_cast<char>(c | 0x20);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// Asked of the kernel, and TCP when in doubt: a connection must prove that it may do everything.
+Entrance entrance_of(int fd) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    bool known = ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0;
+    return known && domain == AF_UNIX ? Entrance::unix_socket : Entrance::tcp;
 }
 
 struct Idle {
@@ -100,12 +110,13 @@ HttpServer::HttpServer(runtime::Loop& loop, runtime::Scope& scope,
     : loop_(loop), scope_(scope), handler_(handler) {}
 
 void HttpServer::serve(int fd) {
+    Entrance entrance = entrance_of(fd);
     auto stream = std::make_unique<net::TcpStream>(loop_, fd);
     if (open_.size() >= limits::admin_connections_max) {
         loop_.backend().set_close_style(fd, runtime::Backend::CloseStyle::reset);
         return;  // the stream's end closes it
     }
-    scope_.spawn(&HttpServer::run, this, std::move(stream));
+    scope_.spawn(&HttpServer::run, this, std::move(stream), entrance);
 }
 
 void HttpServer::end_all() {
@@ -114,15 +125,16 @@ void HttpServer::end_all() {
     }
 }
 
-runtime::Task<void> HttpServer::run(HttpServer* server, std::unique_ptr<net::TcpStream> stream) {
+runtime::Task<void> HttpServer::run(HttpServer* server, std::unique_ptr<net::TcpStream> stream,
+                                    Entrance entrance) {
     server->open_.push_back(stream.get());
-    while (co_await server->serve_one(*stream)) {
+    while (co_await server->serve_one(*stream, entrance)) {
     }
     std::erase(server->open_, stream.get());
     co_await stream->close(net::Closing::orderly);
 }
 
-runtime::Task<bool> HttpServer::serve_one(net::TcpStream& stream) {
+runtime::Task<bool> HttpServer::serve_one(net::TcpStream& stream, Entrance entrance) {
     Idle idle{&stream};
     runtime::Timer deadline(&Idle::on_deadline, &idle);
     loop_.timers().set(deadline, loop_.now() + idle_max);
@@ -144,7 +156,7 @@ runtime::Task<bool> HttpServer::serve_one(net::TcpStream& stream) {
         co_return co_await send_response(stream, refusal, h1::ConnectionFate::close);
     }
     Request request{std::string(head.method), std::string(head.path), std::string(head.query), "",
-                    stream.local_address().port};
+                    stream.local_address().port, entrance};
     bool keep_alive = head.keep_alive && head.version_minor == 1;
     stream.consume(parsed.consumed);
     if (!co_await read_body(stream, head, request.body)) {

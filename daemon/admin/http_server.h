@@ -16,12 +16,16 @@
 
 namespace orlop::admin {
 
+// Where a connection came in: the Unix socket's mode lets only its owner in.
+enum class Entrance : unsigned char { tcp, unix_socket };
+
 struct Request {
     std::string method;
     std::string path;   // without query
     std::string query;  // raw
     std::string body;
     std::uint16_t local_port = 0;  // TCP port it arrived on; 0 on the Unix socket
+    Entrance entrance = Entrance::tcp;
 
     // Percent-decoded value of a query parameter; empty when absent.
     std::string parameter(std::string_view name) const;
@@ -48,8 +52,9 @@ public:
     std::size_t open_connections() const { return open_.size(); }
 
 private:
-    static runtime::Task<void> run(HttpServer* server, std::unique_ptr<net::TcpStream> stream);
-    runtime::Task<bool> serve_one(net::TcpStream& stream);
+    static runtime::Task<void> run(HttpServer* server, std::unique_ptr<net::TcpStream> stream,
+                                   Entrance entrance);
+    runtime::Task<bool> serve_one(net::TcpStream& stream, Entrance entrance);
 
     runtime::Loop& loop_;
     runtime::Scope& scope_;

@@ -93,7 +93,7 @@ void Api::keep_recent_lines() {
 }
 
 runtime::Task<admin::Response> Api::handle(const admin::Request& request) {
-    if (request.local_port != 0) {
+    if (request.entrance != admin::Entrance::unix_socket) {
         co_return public_answer(request);
     }
     if (request.method == "POST") {

@@ -8,7 +8,7 @@
 //
 // Values and blocking file calls; control thread.
 //
-//     ApplyPlan plan = plan_apply(store, directory, {.text = body, .file = "pricing.yaml"}, now_ns);
+//     ApplyPlan plan = plan_apply(store, directory, {.text = body, .file = "a.yaml"}, now_ns);
 //     if (plan.refusals.empty()) carry_out(plan);
 #pragma once
 

@@ -48,7 +48,8 @@ bool is_lab_document(const control::Node& document) {
         return true;
     }
     const control::Node* items = document.find("items");
-    return items != nullptr && items->is_list() && std::ranges::any_of(items->items, is_lab_document);
+    return items != nullptr && items->is_list() &&
+           std::ranges::any_of(items->items, is_lab_document);
 }
 
 enum class Owner : unsigned char { nobody, lab, mesh };

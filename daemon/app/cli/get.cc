@@ -161,8 +161,8 @@ int run_describe(Session& session, const GetOptions& options) {
         return tell_error(session, objects.error());
     }
     if (objects->empty()) {
-        return tell_error(session, words->kind + " " + words->name + " not found; see orlopctl get " +
-                                       words->kind + " -A");
+        return tell_error(session, words->kind + " " + words->name +
+                                       " not found; see orlopctl get " + words->kind + " -A");
     }
     if (print_structured(session, *objects)) {
         return exit_code::ok;

@@ -105,8 +105,9 @@ int wait_for_mesh(Session& session, const LabUpOptions& options) {
             answer = ask(folder + "/orlopd.sock", "GET", "/healthz/ready");
         }
         if (!answer || answer->status != 200) {
-            return tell_error(session, fmt::format("orlopd of n{} does not serve; see {}/orlopd.log",
-                                                   node, folder));
+            return tell_error(session,
+                              fmt::format("orlopd of n{} does not serve; see {}/orlopd.log", node,
+                                          folder));
         }
     }
     return exit_code::ok;
@@ -163,8 +164,12 @@ int run_lab_ps(Session& session) {
 int run_lab_exec(Session& session, const LabExecOptions& options) {
     lab::Lab lab = open_lab(session);
     std::fflush(session.out);
-    auto code = options.on_node ? lab.exec_on_node(options.pod, options.command)
-                                : lab.exec(pod_name(session, options.pod), options.command);
+    std::vector<std::string> command = options.command;
+    if (command.size() > 1 && command.front() == "--") {
+        command.erase(command.begin());
+    }
+    auto code = options.on_node ? lab.exec_on_node(options.pod, command)
+                                : lab.exec(pod_name(session, options.pod), command);
     return code ? *code : tell_error(session, code.error());
 }
 

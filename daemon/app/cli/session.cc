@@ -24,7 +24,8 @@ Result<UniqueFd> connect_to(const std::string& socket) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (socket.empty() || socket.size() >= sizeof address.sun_path) {
-        return fail(ErrorKind::invalid_input, "--socket: the path is empty or longer than 107 bytes");
+        return fail(ErrorKind::invalid_input,
+                    "--socket: the path is empty or longer than 107 bytes");
     }
     socket.copy(address.sun_path, sizeof address.sun_path - 1);
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -92,7 +93,7 @@ Result<std::string> receive_all(int fd) {
     return fail(ErrorKind::limit_exceeded, "orlopd's answer is larger than admin_answer_bytes_max");
 }
 
-// We ask for `connection: close` and the server frames by length: the body is what follows the head.
+// We ask for `connection: close` and the server frames by length: the body follows the head.
 Result<Answer> parse_answer(const std::string& text) {
     Answer answer;
     std::size_t end = text.find("\r\n\r\n");
@@ -129,12 +130,22 @@ std::string named_socket(const Session& session) {
     return !session.socket.empty() ? session.socket : environment != nullptr ? environment : "";
 }
 
+// <lab>/nodes/<node>/orlopd.sock: then that lab is the session's.
+bool is_of_lab(Session& session, const std::string& socket) {
+    std::size_t nodes = socket.rfind("/nodes/");
+    if (nodes == std::string::npos || !exists(socket.substr(0, nodes) + "/lab.sock")) {
+        return false;
+    }
+    session.lab_dir = socket.substr(0, nodes);
+    return true;
+}
+
 }  // namespace
 
 Target find_target(Session& session) {
     std::string lab_nodes = session.lab_dir + "/nodes/";
     if (std::string named = named_socket(session); !named.empty()) {
-        return {named, named.starts_with(lab_nodes)};
+        return {named, is_of_lab(session, named)};
     }
     if (exists(default_socket) || !exists(session.lab_dir + "/lab.sock")) {
         return {default_socket, false};

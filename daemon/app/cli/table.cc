@@ -56,7 +56,8 @@ std::string json_text(const json& value) {
 }
 
 std::string yaml_text(const json& value) {
-    auto documents = control::parse_yaml(value.dump(-1, ' ', false, json::error_handler_t::replace));
+    std::string line = value.dump(-1, ' ', false, json::error_handler_t::replace);
+    auto documents = control::parse_yaml(line);
     if (!documents || documents->empty()) {
         return json_text(value);  // JSON is YAML
     }
