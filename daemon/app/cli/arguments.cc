@@ -153,7 +153,7 @@ void declare_lab_up(CLI::App* lab, Wishes& w) {
 }
 
 void declare_lab_pods(CLI::App* lab, Wishes& w) {
-    auto* exec = lab->add_subcommand("exec", "run a command in a pod: exec POD -- COMMAND");
+    auto* exec = lab->add_subcommand("exec", "run a command: exec [--node] POD -- COMMAND");
     exec->add_flag("--node", w.exec.on_node, "POD is a node: outside every pod");
     exec->add_option("pod", w.exec.pod, "pod, deployment or job")->required();
     exec->add_option("command", w.exec.command, "program and its arguments")->required();
