@@ -278,7 +278,13 @@ void Stream::resume_waiters() {
 void Stream::abort(Error error) {
     fail_stream(std::move(error));
     cancel_operations();
+    bool nobody_reads = !reader_ && !receive_in_flight();
     resume_waiters();
+    if (nobody_reads && !ended_ && watcher_ != nullptr) {
+        // No receive will end and tell: unread bytes wait, and no more are asked for.
+        ended_ = true;
+        watcher_(watcher_context_);
+    }
 }
 
 }  // namespace orlop::net

@@ -31,7 +31,6 @@ void TcpStream::start_receive() {
 
 void TcpStream::on_received(Operation& operation) {
     auto& self = *static_cast<TcpStream*>(operation.owner);
-    self.settled_.set();
     if (operation.result > 0) {
         self.deliver(*operation.lent);
     } else if (operation.result == 0) {
@@ -39,6 +38,7 @@ void TcpStream::on_received(Operation& operation) {
     } else {
         self.end_input(system_error(-operation.result, "receive"));
     }
+    self.settled_.set(); // last: who awaits close() may destroy the stream after the reader's turn
 }
 
 void TcpStream::start_send() {
@@ -57,8 +57,8 @@ void TcpStream::start_send() {
 
 void TcpStream::on_sent(Operation& operation) {
     auto& self = *static_cast<TcpStream*>(operation.owner);
-    self.settled_.set();
     self.sent(operation.result);
+    self.settled_.set(); // last, as in on_received
 }
 
 void TcpStream::shutdown_write() {
