@@ -1,0 +1,125 @@
+// Tutorial 002, steps 1 to 3, with the tutorial's own YAML applied in its order and nothing deleted
+// between: orlop overlays objects for one host. Its Gateway is left out: pods call the frontend
+// through the mesh.
+#include "tests/support/chance.h"
+#include "tests/support/mesh_lab.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+
+namespace orlop::support {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr double slow_share = 0.4;   // pricing waits 3 s
+constexpr double error_share = 0.3;  // inventory answers 500
+constexpr double slow_ms = 3'000;
+constexpr double pricing_limit_ms = 1'000;
+constexpr long tries_max = 4;  // attempts: 3 are retries
+
+class Tutorial002 : public MeshLab {
+protected:
+    void application() {
+        start();
+        apply("client.yaml", client_yaml);
+        for (const char* file :
+             {"002-frontend.yaml", "002-product.yaml", "002-pricing.yaml", "002-inventory.yaml"}) {
+            apply_tutorial(file);
+        }
+        enrol("default");
+    }
+    // Never more than three at a time: beyond that a retry budget would have its say.
+    Tally calls(const std::string& host, long count) {
+        return load("client",
+                    "http://" + host + "/",
+                    {"-n", std::to_string(count), "-c", "3", "-t", "20s"});
+    }
+    static void expect_failures(const Tally& tally, int status, double share) {
+        const auto bounds = binomial_bounds(tally.requests, share);
+        EXPECT_EQ(tally.timeouts + tally.refused, 0) << tally.text;
+        EXPECT_EQ(tally.errors, tally.count(status)) << tally.text;
+        EXPECT_GE(tally.errors, bounds.low) << tally.text;
+        EXPECT_LE(tally.errors, bounds.high) << tally.text;
+    }
+    // The tutorial's Job; its own tally, checked against a share of failures.
+    void run_traffic_generator(double failing) {
+        apply_tutorial("002-traffic-generator.yaml");
+        const auto job = lab_.wait_job("default", "traffic-generator", seconds(200));
+        ASSERT_TRUE(job) << job.error().context;
+        EXPECT_EQ(job->phase, "Complete");
+        const std::string text = log_of("traffic-generator");
+        const auto count = [&](const std::string& word) {
+            const std::size_t at = text.find(word);
+            return at == std::string::npos ? -1 : std::atol(text.c_str() + at + word.size());
+        };
+        const long total = count("Total requests: ");
+        EXPECT_EQ(total, 50) << text;
+        EXPECT_EQ(count("Successful: ") + count("Errors: ") + count("Timeouts: "), total) << text;
+        EXPECT_EQ(count("Timeouts: "), 0) << text;
+        const auto bounds = binomial_bounds(50, failing);
+        EXPECT_GE(count("Errors: "), bounds.low) << text;
+        EXPECT_LE(count("Errors: "), bounds.high) << text;
+        ASSERT_TRUE(lab_.remove_object("default", "job/traffic-generator"));
+    }
+};
+
+TEST_F(Tutorial002, step_1_the_frontend_answers_through_the_mesh_as_its_upstreams_do) {
+    application();
+    const Tally inventory = calls("inventory", 300);
+    expect_failures(inventory, 500, error_share);
+    // Untouched: a slow answer comes after its 3 s and is a success.
+    const Tally pricing = calls("pricing", 45);
+    EXPECT_EQ(pricing.success, 45) << pricing.text;
+    EXPECT_GE(pricing.max_ms, slow_ms) << pricing.text;  // none slow: 0.6^45 = 1e-10
+    const Reply page = get("client", "http://frontend/");
+    EXPECT_TRUE(page.status == 200 || page.status == 500) << page.text;
+    EXPECT_NE(page.text.find("\"name\": \"frontend\""), std::string::npos) << page.text;
+    EXPECT_NE(page.text.find("http://product"), std::string::npos) << page.text;
+    EXPECT_NE(metrics().find("istio_requests_total"), std::string::npos);
+}
+
+TEST_F(Tutorial002, step_2_slow_calls_fail_at_their_timeout_and_errors_do_not_get_fewer) {
+    application();
+    apply_tutorial("002-timeout-config.yaml");
+    const Tally pricing = calls("pricing", 200);
+    expect_failures(pricing, 504, slow_share);
+    EXPECT_GE(pricing.p99_ms, pricing_limit_ms) << pricing.text;
+    EXPECT_LT(pricing.max_ms, slow_ms) << pricing.text;
+    expect_failures(calls("inventory", 300), 500, error_share);
+    run_traffic_generator(1 - (1 - slow_share) * (1 - error_share));
+}
+
+TEST_F(Tutorial002, step_3_retries_heal_what_timeouts_only_cut) {
+    application();
+    apply_tutorial("002-timeout-config.yaml");
+    apply_tutorial("002-retry-config.yaml");
+    const double pricing_fails = std::pow(slow_share, tries_max);
+    const double inventory_fails = std::pow(error_share, tries_max);
+    const Tally pricing = calls("pricing", 300);
+    expect_failures(pricing, 504, pricing_fails);
+    EXPECT_LT(pricing.max_ms, slow_ms) << pricing.text;
+    // Every try that was cut shows in the server's log: 1 + 0.4 + 0.16 + 0.064 tries per call.
+    EXPECT_GT(lines_in_log("pricing", " GET / from " + pod("client").ip), 300);
+    EXPECT_LE(lines_in_log("pricing", " GET / from " + pod("client").ip), 300 * tries_max);
+
+    expect_failures(calls("inventory", 600), 500, inventory_fails);
+    EXPECT_LE(lines_in_log("inventory", " GET / from " + pod("client").ip), 600 * tries_max);
+    run_traffic_generator(1 - (1 - pricing_fails) * (1 - inventory_fails));
+}
+
+TEST_F(Tutorial002, the_conflict_of_two_virtual_services_for_one_host_is_reported) {
+    start();
+    apply("client.yaml", client_yaml);
+    apply_tutorial("002-pricing.yaml");
+    apply_tutorial("002-inventory.yaml");
+    apply_tutorial("002-timeout-config.yaml");
+    apply_tutorial("002-retry-config.yaml");
+    const std::string report =
+        here({bin_dir() + "/orlopctl", "--socket", node().socket, "analyze"});
+    EXPECT_NE(report.find("IST0109"), std::string::npos) << report;
+}
+
+}  // namespace
+}  // namespace orlop::support

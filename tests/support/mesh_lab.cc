@@ -1,0 +1,393 @@
+#include "tests/support/mesh_lab.h"
+
+#include "daemon/app/cli/session.h"
+#include "daemon/lab/object_files.h"
+#include "daemon/lab/process.h"
+#include "daemon/lab/remove.h"
+#include "tests/support/await.h"
+
+#include <fmt/core.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <unistd.h>
+
+namespace orlop::support {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr seconds ready_limit{60};
+constexpr seconds settle_limit{30};
+
+std::string read_all(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+std::string last_lines(const std::string& text, int count) {
+    std::size_t at = text.size();
+    for (int i = 0; i <= count && at != std::string::npos && at > 0; ++i) {
+        at = text.rfind('\n', at - 1);
+    }
+    return at == std::string::npos ? text : text.substr(at + 1);
+}
+
+double number_after(const std::string& text, const std::string& word) {
+    const std::size_t at = text.find(word);
+    return at == std::string::npos ? -1 : std::strtod(text.c_str() + at + word.size(), nullptr);
+}
+
+}  // namespace
+
+const char* const echo_yaml = R"(
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: echo}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: echo}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo}}
+    spec:
+      serviceAccountName: echo
+      containers:
+      - name: echo
+        image: example.org/http-echo:v1
+        ports: [{name: web, containerPort: 8080}]
+)";
+
+const char* const client_yaml = R"(
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: client}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app: client}}
+spec:
+  serviceAccountName: client
+  containers: [{name: c, image: curlimages/curl}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: outside}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stranger, namespace: outside}
+spec:
+  containers: [{name: c, image: curlimages/curl}]
+)";
+
+std::string MeshLab::bin_dir() {
+    return fs::read_symlink("/proc/self/exe").parent_path().parent_path().string() + "/bin";
+}
+
+std::string MeshLab::tutorial(const std::string& file) {
+    return read_all(std::string(ORLOP_SOURCE_DIR) + "/deploy/lab/tutorials/" + file);
+}
+
+std::string MeshLab::here(const std::vector<std::string>& argv) {
+    lab::Spawn request;
+    request.argv = argv;
+    const auto result = lab::run_capture(std::move(request), {});
+    return result ? result->out : result.error().context;
+}
+
+void MeshLab::SetUp() {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "SKIPPED, needs root: network namespaces, cgroups and BPF";
+    }
+    location_ = {fmt::format("/run/orlop-e2e-{}", ::getpid()),
+                 fmt::format("orlop-e2e{}", ::getpid())};
+    lab_ = lab::Lab(location_);
+}
+
+void MeshLab::TearDown() {
+    if (::geteuid() != 0) {
+        return;
+    }
+    if (HasFailure() && up_) {
+        print_logs();
+    }
+    const auto removed = lab_.down();
+    EXPECT_TRUE(removed) << removed.error().context;
+    EXPECT_EQ(lab::list_traces(location_), std::vector<std::string>());
+}
+
+void MeshLab::print_logs() {
+    for (int number = 1; number <= nodes_; ++number) {
+        const std::string folder = fmt::format("{}/nodes/n{}", location_.state_dir, number);
+        for (const char* file : {"orlopd.log", "orlopd.access.log"}) {
+            fmt::print(
+                "--- n{} {}\n{}\n", number, file, last_lines(read_all(folder + "/" + file), 40));
+        }
+    }
+    std::fflush(stdout);
+}
+
+void MeshLab::start(const MeshOptions& options) {
+    nodes_ = options.nodes;
+    std::string images = read_all(std::string(ORLOP_SOURCE_DIR) + "/deploy/lab/images.yaml");
+    const std::size_t start = images.find("images:\n");
+    ASSERT_NE(start, std::string::npos);
+    for (const std::string& entry : options.images) {
+        images.insert(start + 8, "  " + entry + "\n");
+    }
+    const std::string lab_file = fmt::format("/run/orlop-e2e-{}.images.yaml", ::getpid());
+    ASSERT_TRUE(lab::write_atomically(lab_file, images));
+    lab::UpOptions up;
+    up.nodes = options.nodes;
+    up.lab_file = lab_file;
+    up.apps_dir = bin_dir() + "/apps";
+    up.orlopd_path = bin_dir() + "/orlopd";
+    up.orlopd_args = options.orlopd_args;
+    const auto started = lab_.up(up);
+    fs::remove(lab_file);
+    ASSERT_TRUE(started) << started.error().context;
+    up_ = true;
+    for (int number = 1; number <= nodes_; ++number) {
+        ASSERT_TRUE(await_serving(fmt::format("n{}", number)));
+    }
+    apply("mesh.yaml",
+          "apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {name: default}\nspec: " +
+              options.mesh + "\n");
+}
+
+bool MeshLab::await_serving(const std::string& name) {
+    const std::string socket = fmt::format("{}/nodes/{}/orlopd.sock", location_.state_dir, name);
+    return await(
+        [&] {
+            const auto answer = app::cli::ask(socket, "GET", "/healthz/ready");
+            return answer && answer->status == 200;
+        },
+        settle_limit);
+}
+
+void MeshLab::apply(const std::string& name, const std::string& text, const std::string& ns) {
+    const auto lines = lab_.apply({.path = name, .text = text, .ns = ns});
+    ASSERT_TRUE(lines) << lines.error().context;
+    settle();
+}
+
+void MeshLab::apply_tutorial(const std::string& file, const std::string& ns) {
+    const std::string text = tutorial(file);
+    ASSERT_FALSE(text.empty()) << file;
+    apply(file, text, ns);
+}
+
+void MeshLab::remove_tutorial(const std::string& file) {
+    const auto lines = lab_.remove({.path = file, .text = tutorial(file)});
+    ASSERT_TRUE(lines) << lines.error().context;
+    settle();
+}
+
+void MeshLab::label(const std::string& object, const std::string& change, const std::string& ns) {
+    const auto done = lab_.label(ns, object, {change});
+    ASSERT_TRUE(done) << done.error().context;
+}
+
+void MeshLab::enrol(const std::string& ns) {
+    label("ns/" + ns, "istio.io/dataplane-mode=orlop");
+    settle();
+}
+
+void MeshLab::settle_pods() {
+    const auto ready = lab_.wait_ready(ready_limit);
+    ASSERT_TRUE(ready) << ready.error().context;
+}
+
+void MeshLab::settle() {
+    settle_pods();
+    for (int number = 1; number <= nodes_; ++number) {
+        const std::string name = fmt::format("n{}", number);
+        ASSERT_TRUE(await([&] { return captured(name); }, settle_limit))
+            << name << ": " << ask("/status", name).dump(2);
+    }
+    // What one node did (its pods take HBONE now) reaches the others by a file.
+    for (int number = 1; number <= nodes_; ++number) {
+        ASSERT_TRUE(post("/refresh", fmt::format("n{}", number)));
+    }
+}
+
+bool MeshLab::captured(const std::string& name) {
+    if (!post("/refresh", name)) {
+        return false;
+    }
+    const json status = ask("/status", name);
+    if (!status.contains("pods") || !status["pods"]["pending"].empty()) {
+        return false;
+    }
+    // As many pods known as the lab has, and all callers know who takes mutual TLS.
+    const auto lab_status = lab_.status();
+    const json workloads = ask("/config/workloads", name);
+    if (!lab_status || !workloads.contains("workloads")) {
+        return false;
+    }
+    std::size_t known = 0;
+    for (const json& row : workloads["workloads"]) {
+        const bool redirected = row.value("protocol", "") == "HBONE";
+        if (row.value("enrolled", false) != redirected) {
+            return false;
+        }
+        ++known;
+    }
+    std::size_t running = 0;
+    for (const auto& pod : lab_status->pods) {
+        running += pod.phase == "Running" ? 1 : 0;
+    }
+    return known >= running;
+}
+
+Reply MeshLab::get(const std::string& pod,
+                   const std::string& url,
+                   const std::vector<std::string>& options) {
+    std::vector<std::string> argv = {"http-get"};
+    argv.insert(argv.end(), options.begin(), options.end());
+    argv.push_back(url);
+    Reply reply;
+    reply.text = run_in(pod, argv);
+    if (reply.text.starts_with("HTTP/1.")) {
+        reply.status = std::atoi(reply.text.c_str() + 9);
+    }
+    reply.millis = number_after(reply.text, reply.status != 0 ? "\ntime: " : "failed after ");
+    return reply;
+}
+
+Tally MeshLab::load(const std::string& pod,
+                    const std::string& url,
+                    const std::vector<std::string>& options) {
+    std::vector<std::string> argv = {"http-get"};
+    argv.insert(argv.end(), options.begin(), options.end());
+    argv.push_back(url);
+    Tally tally;
+    tally.text = run_in(pod, argv);
+    const auto whole = [&](const char* word) {
+        return static_cast<long>(number_after(tally.text, word));
+    };
+    tally.requests = whole("requests ");
+    tally.success = whole("success ");
+    tally.errors = whole("errors ");
+    tally.timeouts = whole("timeouts ");
+    tally.refused = whole("refused ");
+    tally.p50_ms = number_after(tally.text, "p50_ms ");
+    tally.p99_ms = number_after(tally.text, "p99_ms ");
+    tally.max_ms = number_after(tally.text, "max_ms ");
+    std::istringstream lines(tally.text);
+    for (std::string line; std::getline(lines, line);) {
+        int status = 0;
+        long count = 0;
+        if (std::sscanf(line.c_str(), "status %d %ld", &status, &count) == 2) {
+            tally.statuses[status] = count;
+        }
+    }
+    return tally;
+}
+
+std::string MeshLab::run_in(const std::string& pod, const std::vector<std::string>& argv) {
+    const auto result = lab_.capture(pod, argv);
+    EXPECT_TRUE(result) << result.error().context;
+    return result ? result->out + result->err : "";
+}
+
+int MeshLab::exit_code_in(const std::string& pod, const std::vector<std::string>& argv) {
+    const auto result = lab_.capture(pod, argv);
+    EXPECT_TRUE(result) << result.error().context;
+    return result ? result->exit_code : -1;
+}
+
+std::string MeshLab::run_on(const std::string& node, const std::vector<std::string>& argv) {
+    const auto result = lab_.capture_on_node(node, argv);
+    EXPECT_TRUE(result) << result.error().context;
+    return result ? result->out + result->err : "";
+}
+
+std::string MeshLab::log_of(const std::string& pod) {
+    const std::string path = fmt::format("{}/read-log", location_.state_dir);
+    std::FILE* file = std::fopen(path.c_str(), "we");
+    if (file == nullptr) {
+        return "";
+    }
+    const auto copied = lab_.logs(pod, lab::Follow::no, ::fileno(file));
+    std::fclose(file);
+    EXPECT_TRUE(copied) << copied.error().context;
+    return read_all(path);
+}
+
+long MeshLab::lines_in_log(const std::string& pod, const std::string& part) {
+    std::istringstream lines(log_of(pod));
+    long count = 0;
+    for (std::string line; std::getline(lines, line);) {
+        count += line.find(part) != std::string::npos ? 1 : 0;
+    }
+    return count;
+}
+
+lab::PodStatus MeshLab::pod(const std::string& name) {
+    const auto found = lab_.find_pod(name);
+    EXPECT_TRUE(found) << found.error().context;
+    return found ? *found : lab::PodStatus{};
+}
+
+lab::ServiceStatus MeshLab::service(const std::string& name, const std::string& ns) {
+    const auto status = lab_.status();
+    for (const auto& each : status ? status->services : std::vector<lab::ServiceStatus>()) {
+        if (each.name == name && each.ns == ns) {
+            return each;
+        }
+    }
+    ADD_FAILURE() << "no service " << ns << "/" << name;
+    return {};
+}
+
+lab::NodeStatus MeshLab::node(const std::string& name) {
+    const auto status = lab_.status();
+    for (const auto& each : status ? status->nodes : std::vector<lab::NodeStatus>()) {
+        if (each.name == name) {
+            return each;
+        }
+    }
+    ADD_FAILURE() << "no node " << name;
+    return {};
+}
+
+json MeshLab::ask(const std::string& target, const std::string& name) {
+    const std::string socket = fmt::format("{}/nodes/{}/orlopd.sock", location_.state_dir, name);
+    const auto answer = app::cli::ask(socket, "GET", target);
+    return answer ? json::parse(answer->body, nullptr, false) : json::object();
+}
+
+bool MeshLab::post(const std::string& target, const std::string& name) {
+    const std::string socket = fmt::format("{}/nodes/{}/orlopd.sock", location_.state_dir, name);
+    const auto answer = app::cli::ask(socket, "POST", target);
+    return answer && answer->status == 200;
+}
+
+std::string MeshLab::metrics(const std::string& name) {
+    const std::string socket = fmt::format("{}/nodes/{}/orlopd.sock", location_.state_dir, name);
+    const auto answer = app::cli::ask(socket, "GET", "/metrics");
+    return answer ? answer->body : "";
+}
+
+}  // namespace orlop::support
