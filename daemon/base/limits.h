@@ -33,14 +33,15 @@ inline constexpr std::uint32_t h2_early_resets_max = 500;
 inline constexpr std::size_t tls_record_bytes_max = 16 * 1024;
 inline constexpr std::size_t tls_handshake_bytes_max = 64 * 1024;
 inline constexpr std::size_t tls_handshake_ms_max = 10'000;
+inline constexpr std::size_t tls_close_ms_max = 1'000;
 inline constexpr std::size_t tls_chain_certificates_max = 6;
 inline constexpr std::size_t tls_certificate_list_bytes_max = 32 * 1024;
 inline constexpr std::size_t tls_roots_per_domain_max = 256;
 inline constexpr std::size_t ca_file_bytes_max = 1024 * 1024;
 inline constexpr std::size_t tls_pending_output_bytes_max = 64 * 1024;
-inline constexpr std::size_t tls_verdicts_max = 1024;           // per core
-inline constexpr std::size_t tls_client_sessions_max = 256;     // per context
-inline constexpr std::size_t tls_server_sessions_max = 256;     // per context
+inline constexpr std::size_t tls_verdicts_max = 1024;        // per core
+inline constexpr std::size_t tls_client_sessions_max = 256;  // per context
+inline constexpr std::size_t tls_server_sessions_max = 256;  // per context
 inline constexpr std::int64_t tls_session_lifetime_s = 3600;
 // Post-handshake messages (KeyUpdate, NewSessionTicket): this many, and one more per MiB read.
 inline constexpr std::uint64_t tls_post_handshake_messages_max = 64;
@@ -58,6 +59,7 @@ inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
 inline constexpr std::int64_t capture_wait_ms = 2'000;
 inline constexpr std::int64_t protocol_look_ms = 50;
 inline constexpr std::int64_t http_head_ms_max = 60'000;
+inline constexpr std::int64_t http_linger_ms_max = 1'000;
 inline constexpr std::int64_t connect_timeout_default_ms = 10'000;
 inline constexpr int drain_seconds_default = 25;
 
@@ -71,7 +73,8 @@ inline constexpr std::size_t yaml_file_bytes_max = 8 * 1024 * 1024;
 inline constexpr std::size_t yaml_depth_max = 64;
 inline constexpr std::size_t yaml_nodes_max = 2'000'000;
 inline constexpr std::size_t yaml_expanded_bytes_max = 4 * yaml_file_bytes_max;  // aliases expanded
-inline constexpr std::size_t yaml_open_brackets_max = 4096;  // more than any honest text leaves open
+inline constexpr std::size_t yaml_open_brackets_max =
+    4096;  // more than any honest text leaves open
 inline constexpr std::size_t yaml_files_max = 100'000;
 inline constexpr std::size_t regex_bytes_max = 1024;
 inline constexpr std::size_t findings_per_object_max = 64;

@@ -13,12 +13,36 @@ struct Attempt {
         attempt.timed_out = true;
         attempt.loop.backend().cancel(attempt.operation);
     }
+    static void on_interrupt(void* self) {
+        auto& attempt = *static_cast<Attempt*>(self);
+        attempt.loop.backend().cancel(attempt.operation);
+    }
+};
+
+struct Wait {
+    runtime::Event over;
+    static void end(void* self) { static_cast<Wait*>(self)->over.set(); }
 };
 
 }  // namespace
 
+runtime::Task<void> wait_for(runtime::Loop& loop, Duration duration, Interrupt& interrupt) {
+    if (duration <= Duration::zero() || interrupt.fired()) {
+        co_return;
+    }
+    Wait wait{runtime::Event(loop)};
+    runtime::Timer timer(&Wait::end, &wait);
+    loop.timers().set(timer, loop.now() + duration);
+    interrupt.hook(&Wait::end, &wait);
+    co_await wait.over;
+    interrupt.unhook();
+}
+
 runtime::Task<Result<std::unique_ptr<TcpStream>>> connect(runtime::Loop& loop, SocketSource& source,
                                                           const ConnectRequest& request) {
+    if (request.interrupt != nullptr && request.interrupt->fired()) {
+        co_return fail(ErrorKind::cancelled, "the connection is not wanted any more");
+    }
     auto fd = source.open_socket(*request.network, {request.address.ip, request.deliver_from});
     if (!fd) {
         co_return std::unexpected(fd.error());
@@ -32,7 +56,13 @@ runtime::Task<Result<std::unique_ptr<TcpStream>>> connect(runtime::Loop& loop, S
     if (request.timeout > Duration::zero()) {
         loop.timers().set(deadline, loop.now() + request.timeout);
     }
+    if (request.interrupt != nullptr) {
+        request.interrupt->hook(&Attempt::on_interrupt, &attempt);
+    }
     int result = co_await runtime::Await(loop, attempt.operation);
+    if (request.interrupt != nullptr) {
+        request.interrupt->unhook();
+    }
     if (result == 0) {
         co_return std::move(stream);
     }

@@ -33,11 +33,40 @@ public:
     virtual Result<int> open_socket(const Network& network, const SocketWish& wish) = 0;
 };
 
+// Lets somebody end a wait early. fire() is remembered until reset(); whoever waits hooks in and
+// unhooks before its frame ends. One waiter, one core.
+class Interrupt {
+public:
+    using Hook = void (*)(void* context);
+    void fire() {
+        fired_ = true;
+        if (hook_ != nullptr) {
+            hook_(context_);
+        }
+    }
+    bool fired() const { return fired_; }
+    void reset() { fired_ = false; }
+    void hook(Hook hook, void* context) {
+        hook_ = hook;
+        context_ = context;
+    }
+    void unhook() { hook_ = nullptr; }
+
+private:
+    Hook hook_ = nullptr;
+    void* context_ = nullptr;
+    bool fired_ = false;
+};
+
+// co_await wait_for(loop, duration, interrupt): a sleep that `interrupt` ends early.
+runtime::Task<void> wait_for(runtime::Loop& loop, Duration duration, Interrupt& interrupt);
+
 struct ConnectRequest {
     const Network* network = nullptr;
     SocketAddress address;
     std::optional<IpAddress> deliver_from;
     Duration timeout = std::chrono::seconds(10);  // zero or less: none
+    Interrupt* interrupt = nullptr;               // ends the attempt as cancelled
 };
 
 // Errors: refused, timed_out ("connect timeout"), cancelled, system.

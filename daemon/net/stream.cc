@@ -83,8 +83,8 @@ void Stream::appended(std::size_t size) {
     notify_reader();
 }
 
-bool Stream::append(const void* bytes, std::size_t size) {
-    if (end_ - begin_ + backlog_size_ + size > input_bytes_max_) {
+bool Stream::append(const void* bytes, std::size_t size, std::size_t unread_max) {
+    if (unread() + size > unread_max) {
         return false;
     }
     std::memcpy(append_room(size).data(), bytes, size);

@@ -109,7 +109,9 @@ protected:
     virtual void consumed(std::size_t bytes) {}
 
     void deliver(const runtime::LentBuffer& buffer);
-    bool append(const void* bytes, std::size_t size);  // false: input_bytes_max_ reached
+    // false: more than `unread_max` bytes would be unread.
+    bool append(const void* bytes, std::size_t size, std::size_t unread_max);
+    std::size_t unread() const { return end_ - begin_ + backlog_size_; }
     std::span<std::uint8_t> append_room(std::size_t at_least);
     void appended(std::size_t size);
     void end_input(std::optional<Error> error);

@@ -25,6 +25,12 @@ void TlsStream::on_handshake_deadline(void* context) {
     self.inner_->abort(Error{ErrorKind::timed_out, "TLS handshake timeout", Side::internal, 0});
 }
 
+void TlsStream::on_close_deadline(void* context) {
+    auto& self = *static_cast<TlsStream*>(context);
+    self.inner_->abort(Error{ErrorKind::timed_out, "the peer does not take our close_notify",
+                             Side::internal, ETIMEDOUT});
+}
+
 runtime::Task<Result<void>> TlsStream::handshake(Duration timeout) {
     runtime::Timer deadline(&TlsStream::on_handshake_deadline, this);
     if (timeout > Duration::zero()) {
@@ -187,6 +193,7 @@ runtime::Task<void> TlsStream::drain(TlsStream* self) {
     self->writing_ = false;
     self->draining_ = false;
     self->write_free_.set();
+    self->flush_soon(); // what fill() had to say meanwhile
     self->sent(result ? static_cast<int>(total)
                       : -(result.error().sys_errno != 0 ? result.error().sys_errno : EPIPE));
 }
@@ -203,6 +210,10 @@ void TlsStream::shutdown_write() {
 runtime::Task<void> TlsStream::close(Closing closing) {
     watch_end(nullptr, nullptr);
     if (closing == Closing::orderly && !failure() && !inner_->failure()) {
+        // A peer that stopped reading must not keep us: the farewell is bounded.
+        runtime::Timer deadline(&TlsStream::on_close_deadline, this);
+        loop().timers().set(deadline,
+                            loop().now() + std::chrono::milliseconds(limits::tls_close_ms_max));
         session_.close_notify();
         auto told = co_await flush_pending();
         (void)told;

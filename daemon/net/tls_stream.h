@@ -43,6 +43,7 @@ private:
     runtime::Task<Result<void>> flush_pending();
     void flush_soon();
     static void on_handshake_deadline(void* self);
+    static void on_close_deadline(void* self);
 
     std::unique_ptr<Stream> inner_;
     mtls::TlsSession session_;

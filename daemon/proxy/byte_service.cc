@@ -19,6 +19,19 @@ struct ByteRoute {
     telemetry::RequestRecord record;
 };
 
+// A caller that is cut while its upstream is being connected ends the attempt; one that has only
+// ended its side may still wait for an answer.
+struct CallerWatch {
+    net::Stream& stream;
+    net::Interrupt& interrupt;
+    static void on_end(void* self) {
+        auto& watch = *static_cast<CallerWatch*>(self);
+        if (watch.stream.failure()) {
+            watch.interrupt.fire();
+        }
+    }
+};
+
 // Fills `route` and says whether bytes may flow.
 bool choose(Conversation& conversation, ByteRoute& route) {
     ProxyCore& core = *conversation.core;
@@ -93,7 +106,13 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
         route.record.upstream_host = route.wire.endpoint.address;
         route.record.path_taken = path_of(route.wire.wire);
         core.metrics().count_path(route.record.path_taken);
+        net::Interrupt interrupt;
+        route.wire.interrupt = &interrupt;
+        CallerWatch watch{*conversation.stream, interrupt};
+        conversation.stream->watch_end(&CallerWatch::on_end, &watch);
+        conversation.stream->read_ahead();
         auto upstream = co_await open_wire(route.wire);
+        conversation.stream->watch_end(nullptr, nullptr);
         if (!upstream) {
             route.record.flags.add(ResponseFlag::UF);
             route.record.transport_failure = route.record.keep(upstream.error().context);

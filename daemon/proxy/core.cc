@@ -1,6 +1,7 @@
 #include "daemon/proxy/core.h"
 
 #include <algorithm>
+#include <array>
 
 #include "daemon/base/log.h"
 #include "daemon/proxy/conversation.h"
@@ -98,7 +99,7 @@ void accept_into(ProxyCore& core, const LocalPodPtr& pod, int fd, Serve serve) {
          std::ranges::find(own->addresses, conversation.original.ip) != own->addresses.end());
     bool over = core.scope().live() >= limits::connections_per_core_max ||
                 pod->live.size() >= limits::connections_per_workload_max;
-    if (self_made || over || !pod->workload || core.draining()) {
+    if (self_made || over || !pod->workload || pod->closed || core.draining()) {
         if (over) {
             core.metrics().add(telemetry::CoreCounter::refused_limit);
         }
@@ -143,12 +144,24 @@ void ProxyCore::open_pod(const std::string& uid, PodListeners listeners) {
 }
 
 runtime::Task<void> ProxyCore::stop_listeners(ProxyCore* core, LocalPodPtr pod) {
-    for (auto* listener : {&pod->outbound, &pod->inbound, &pod->hbone}) {
-        if (*listener) {
-            co_await (*listener)->stop();
-            listener->reset();
+    // Taken out first: a drain, a forced end and the pod's own end may overlap.
+    std::array listeners = {std::move(pod->outbound), std::move(pod->inbound),
+                            std::move(pod->hbone)};
+    for (auto& listener : listeners) {
+        if (listener) {
+            co_await listener->stop();
+            listener.reset();
         }
     }
+}
+
+std::vector<LocalPodPtr> ProxyCore::all_pods() const {
+    std::vector<LocalPodPtr> pods;
+    pods.reserve(pods_.size());
+    for (const auto& [uid, pod] : pods_) {
+        pods.push_back(pod);
+    }
+    return pods;
 }
 
 void ProxyCore::close_pod(const std::string& uid) {
@@ -157,6 +170,7 @@ void ProxyCore::close_pod(const std::string& uid) {
         return;
     }
     pods_.erase(uid);
+    pod->closed = true;
     scope_.spawn(&ProxyCore::stop_listeners, this, pod);
     pod->live.abort_all(Error{ErrorKind::closed, "the pod has left the mesh", Side::internal, 0});
     for (auto& [key, state] : pod->destinations) {
@@ -186,10 +200,10 @@ runtime::Task<void> ProxyCore::close_stream(std::unique_ptr<net::Stream> stream,
 // --- the end ---
 
 runtime::Task<void> ProxyCore::run_drain(ProxyCore* core, std::function<void()> done) {
-    for (auto& [uid, pod] : core->pods_) {
+    for (const LocalPodPtr& pod : core->all_pods()) {
         co_await stop_listeners(core, pod);
     }
-    for (auto& [uid, pod] : core->pods_) {
+    for (const LocalPodPtr& pod : core->all_pods()) {
         for (auto& [key, state] : pod->destinations) {
             state->end_all();
         }
@@ -219,10 +233,15 @@ void ProxyCore::shut_down(std::function<void()> done) {
 }
 
 runtime::Task<void> ProxyCore::run_shut_down(ProxyCore* core, std::function<void()> done) {
-    for (auto& [uid, pod] : core->pods_) {
+    for (const LocalPodPtr& pod : core->all_pods()) {
         co_await stop_listeners(core, pod);
     }
     core->force();
+    for (const LocalPodPtr& pod : core->all_pods()) {
+        for (auto& [key, state] : pod->destinations) {
+            state->end_all();
+        }
+    }
     co_await core->scope_.join();
     core->pods_.clear();
     done();

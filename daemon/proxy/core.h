@@ -55,6 +55,7 @@ struct LocalPod {
     std::unordered_map<std::uint64_t, std::shared_ptr<DestinationState>> destinations;
     std::unique_ptr<TunnelClients> tunnels;
     std::vector<std::weak_ptr<Tunnel>> accepted;  // HBONE connections of peers, for GOAWAY
+    bool closed = false;  // left the mesh: what was accepted a moment ago ends as well
 };
 using LocalPodPtr = std::shared_ptr<LocalPod>;
 
@@ -84,6 +85,11 @@ public:
     // Ends everything now; `done` runs when nothing of this core is left but the loop.
     void shut_down(std::function<void()> done);
 
+    // Sees every access-log line of this core, for `orlopctl logs POD`.
+    using LineTap = std::function<void(const telemetry::RequestRecord&, std::string_view)>;
+    void set_line_tap(LineTap tap) { line_tap_ = std::move(tap); }
+    const LineTap& line_tap() const { return line_tap_; }
+
     // --- for the request path ---
     runtime::Loop& loop() { return loop_; }
     runtime::Scope& scope() { return scope_; }
@@ -105,6 +111,7 @@ private:
     static runtime::Task<void> close_stream(std::unique_ptr<net::Stream> stream,
                                             net::Closing closing);
     static runtime::Task<void> stop_listeners(ProxyCore* core, LocalPodPtr pod);
+    std::vector<LocalPodPtr> all_pods() const;  // pods may come and go while one awaits
     static runtime::Task<void> run_drain(ProxyCore* core, std::function<void()> done);
     static runtime::Task<void> run_shut_down(ProxyCore* core, std::function<void()> done);
 
@@ -118,6 +125,7 @@ private:
     std::unordered_map<std::string, net::TlsIdentityPtr> identities_;
     std::unordered_map<std::string, LocalPodPtr> pods_;
     std::unique_ptr<ExchangePool> exchanges_;
+    LineTap line_tap_;
     runtime::DrainTrigger drain_;
     runtime::Scope scope_;
     runtime::Scope exit_scope_;

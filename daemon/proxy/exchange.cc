@@ -56,11 +56,13 @@ void Exchange::reset() {
     tried_.clear();
     timeouts_ = {};
     tries_ = 0;
-    connection_.reset();
+    drop_connection(net::Closing::reset);
     pool_.reset();
     try_record_ = nullptr;
     route_deadline_.reset();
     cut_ = Cut::none;
+    interrupt_.reset();
+    awaiting_head_ = false;
     upload_done_.clear();
     record_.reset();
 }
@@ -134,19 +136,24 @@ void Exchange::count_at(std::shared_ptr<Pool> pool) {
 runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     begin(conversation);
     std::optional<LocalAnswer> answer = route(conversation);
-    if (!answer && route_->fault) {
-        answer = co_await inject_fault();
-    }
     auto keep = route_ != nullptr && route_->retries.attempts > 0 ? RequestBody::Keep::for_retry
                                                                  : RequestBody::Keep::no;
     body_.begin(request_, *conversation.stream, keep);
-    std::optional<Counted> active;
     if (!answer) {
+        watch_downstream(*conversation.stream);
+    }
+    if (!answer && route_->fault) {
+        answer = co_await inject_fault();
+    }
+    std::optional<Counted> active;
+    if (!answer && cut_ == Cut::none) {
         active.emplace(state_->budget.active);
         answer = co_await run_tries(conversation);
     }
     Fate fate;
     if (cut_ == Cut::downstream_gone) {
+        co_await stop_upload(conversation);
+        drop_connection(net::Closing::reset);
         record_.flags.add(ResponseFlag::DC);
         record_.details = "downstream_remote_disconnect";
         fate = Fate::reset;
@@ -156,6 +163,7 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
         fate = co_await relay_response(conversation);
     }
     route_timer_.cancel();
+    per_try_timer_.cancel();
     count_at(nullptr);
     conversation.stream->watch_end(nullptr, nullptr);
     close_record(conversation);
@@ -186,6 +194,17 @@ void Exchange::begin(Conversation& conversation) {
         given = request_id_.view();
     }
     record_.request_id = record_.keep(given);
+}
+
+// From here to the end of the request: a caller that leaves ends whatever is done for it. While its
+// body is still arriving, upload() notices.
+void Exchange::watch_downstream(net::Stream& downstream) {
+    downstream.watch_end(&Exchange::on_downstream_end, this);
+    if (downstream.failure() || (body_.complete() && downstream.ended())) {
+        cut(Cut::downstream_gone);
+    } else if (body_.complete()) {
+        downstream.read_ahead();
+    }
 }
 
 std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
@@ -296,7 +315,10 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::inject_fault() {
     if (fault.delay > Duration::zero() &&
         decide::chance(fault.delay_percent, core_.random().next())) {
         record_.flags.add(ResponseFlag::DI);
-        co_await runtime::Sleep(core_.loop(), fault.delay);
+        co_await net::wait_for(core_.loop(), fault.delay, interrupt_);
+        if (cut_ != Cut::none) {
+            co_return std::nullopt;
+        }
     }
     if (fault.abort_http_status != 0 &&
         decide::chance(fault.abort_percent, core_.random().next())) {
@@ -348,7 +370,10 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
         if (try_record_ != nullptr) {
             try_record_->retry_reason = next.condition;
         }
-        co_await runtime::Sleep(core_.loop(), wait);
+        co_await net::wait_for(core_.loop(), wait, interrupt_);
+        if (cut_ == Cut::downstream_gone) {
+            co_return LocalAnswer{};
+        }
         if (cut_ == Cut::route_timeout) {
             auto reply = decide::failure_reply(decide::FailureKind::route_timeout,
                                                decide::Retried::yes);

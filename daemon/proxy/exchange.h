@@ -79,6 +79,7 @@ private:
     void drop_connection(net::Closing closing);
     void discard_response();
     void arm_route_timer();
+    void watch_downstream(net::Stream& downstream);
     void cut(Cut why);
     static void on_route_timeout(void* self);
     static void on_per_try_timeout(void* self);
@@ -137,6 +138,8 @@ private:
     runtime::Timer per_try_timer_;
     std::optional<Instant> route_deadline_;
     Cut cut_ = Cut::none;
+    net::Interrupt interrupt_;      // of whatever is waited for without a connection
+    bool awaiting_head_ = false;
     telemetry::RequestId request_id_;
     telemetry::RequestRecord record_;
 };

@@ -173,6 +173,8 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation, std
 runtime::Task<Fate> Exchange::relay_upgrade(Conversation& conversation, std::size_t head_size) {
     route_timer_.cancel();
     conversation.stream->watch_end(nullptr, nullptr);
+    co_await stop_upload(conversation);
+    body_.finish(*conversation.stream);  // went with the head: not part of the upgraded bytes
     auto told = co_await conversation.stream->write(std::string_view(out_.data(), head_size));
     if (told) {
         auto outcome = co_await relay(*conversation.stream, *connection_->stream);

@@ -23,6 +23,7 @@ void Exchange::cut(Cut why) {
     if (cut_ == Cut::none) {
         cut_ = why;
     }
+    interrupt_.fire();
     if (connection_ != nullptr) {
         bool late = why == Cut::route_timeout || why == Cut::per_try_timeout;
         connection_->stream->abort(Error{late ? ErrorKind::timed_out : ErrorKind::cancelled,
@@ -112,6 +113,7 @@ void Exchange::discard_response() {
         }
     }
     if (whole && response_.keep_alive && !uploading_ && stream.quiet()) {
+        ++connection_->requests;
         pool_->give_back(std::move(connection_));
     } else {
         drop_connection(net::Closing::reset);
@@ -145,7 +147,7 @@ std::string_view failure_word(const TryOutcome& outcome) {
 
 static TryOutcome failed_connect(const Error& error, bool timed_out) {
     TryOutcome outcome;
-    bool late = error.kind == ErrorKind::timed_out;
+    bool late = error.kind == ErrorKind::timed_out || timed_out;
     outcome.failure = late && timed_out ? FailureKind::route_timeout
                       : late            ? FailureKind::connect_timeout
                                         : FailureKind::connect_failure;
@@ -167,19 +169,22 @@ runtime::Task<decide::WireChoice> Exchange::settle_wire() {
             }
             co_return choice;
         }
-        co_await runtime::Sleep(core_.loop(), step);
+        co_await net::wait_for(core_.loop(), step, interrupt_);
     }
 }
 
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
-    cut_ = cut_ == Cut::per_try_timeout ? Cut::none : cut_;
+    if (cut_ == Cut::per_try_timeout) {
+        cut_ = Cut::none;
+        interrupt_.reset();
+    }
     pool_.reset();
     auto pick = state_->pick(*destination_,
                              route_->retries.ignore_previous_hosts && tries_ > 1 ? &tried_ : nullptr);
     if (pick.index == decide::no_endpoint) {
         co_return TryOutcome{FailureKind::connect_failure, 0, std::nullopt, false, false};
     }
-    pool_ = state_->share_pool(pick.index);
+    pool_ = state_->pool_of(*destination_, pick.index);
     const model::Endpoint endpoint = pool_->endpoint();  // a copy: a newer snapshot replaces it
     tried_.add(endpoint.address);
     const model::MeshConfig& mesh = pinned_->snapshot->mesh();
@@ -200,7 +205,8 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     }
     Instant begun = core_.loop().now();
     WireRequest request{&core_, conversation.pod, endpoint, wire.wire, mesh.transparent_source,
-                        conversation.peer.ip, remaining(destination_->policy.pool.connect_timeout)};
+                        conversation.peer.ip, remaining(destination_->policy.pool.connect_timeout),
+                        &interrupt_};
     count_at(pool_);
     TryOutcome outcome;
     for (bool fresh = false; !fresh;) {
@@ -211,7 +217,8 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
                 record_.transport_failure = record_.keep(acquired.error().context);
             }
             state_->series->add(ClusterCounter::cx_connect_fail);
-            bool route_over = route_deadline_ && core_.loop().now() >= *route_deadline_;
+            bool route_over = cut_ == Cut::route_timeout ||
+                              (route_deadline_ && core_.loop().now() >= *route_deadline_);
             outcome = failed_connect(acquired.error(), route_over);
             break;
         }
@@ -238,17 +245,10 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
 
 runtime::Task<TryOutcome> Exchange::exchange_bytes(Conversation& conversation) {
     connection_->stream->limit_input(limits::http_head_bytes_max + 4 * limits::relay_buffer_bytes);
-    net::Stream& downstream = *conversation.stream;
     if (auto sent = co_await send_request(conversation); !sent) {
         co_return outcome_of_error(sent.error());
     }
     if (body_.complete()) {
-        downstream.watch_end(&Exchange::on_downstream_end, this);
-        if (downstream.ended()) {
-            cut(Cut::downstream_gone);
-        } else {
-            downstream.read_ahead();
-        }
         if (timeouts_.per_try) {
             core_.loop().timers().set(per_try_timer_, core_.loop().now() + *timeouts_.per_try);
         }
@@ -256,11 +256,12 @@ runtime::Task<TryOutcome> Exchange::exchange_bytes(Conversation& conversation) {
         uploading_ = true;
         core_.scope().spawn(&Exchange::upload, this, &conversation);
     }
+    awaiting_head_ = true;
     TryOutcome outcome = co_await await_head(conversation);
+    awaiting_head_ = false;
     per_try_timer_.cancel();
     if (outcome.failure != FailureKind::none) {
         co_await stop_upload(conversation);
-        downstream.watch_end(nullptr, nullptr);
     }
     co_return outcome;
 }
@@ -346,12 +347,11 @@ runtime::Task<void> Exchange::upload(Exchange* self, Conversation* conversation)
             (void)ended;  // a broken upstream shows where the response is awaited
         }
         self->arm_route_timer();
-        if (self->timeouts_.per_try && self->connection_ != nullptr) {
+        if (self->timeouts_.per_try && self->awaiting_head_) {
             self->core_.loop().timers().set(
                 self->per_try_timer_, self->core_.loop().now() + *self->timeouts_.per_try);
         }
-        downstream.watch_end(&Exchange::on_downstream_end, self);
-        downstream.read_ahead();
+        self->watch_downstream(downstream);
     }
     self->uploading_ = false;
     self->upload_done_.set();

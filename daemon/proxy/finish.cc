@@ -13,8 +13,11 @@ void finish_record(ProxyCore& core, const Pinned& pinned, telemetry::RequestReco
         telemetry::LineBuffer buffer;
         auto format = encoding == model::AccessLogEncoding::json ? telemetry::LineFormat::json
                                                                  : telemetry::LineFormat::text;
-        orlop::write_access_log(
-            std::string(telemetry::format_access_log(record, format, buffer)));
+        std::string_view line = telemetry::format_access_log(record, format, buffer);
+        if (core.line_tap()) {
+            core.line_tap()(record, line);
+        }
+        orlop::write_access_log(std::string(line));
     }
 }
 

@@ -54,6 +54,29 @@ runtime::Task<h1::ParseResult> read_head(Conversation& conversation, Exchange& e
     co_return parsed;
 }
 
+// Closing a socket with unread bytes makes the kernel send an RST, which may overtake an answer
+// that is still on its way: our end is told first, then the caller's last bytes are drained for a
+// moment (RFC 9112 §9.6).
+runtime::Task<void> linger(Conversation& conversation, LiveStream& live) {
+    net::Stream& stream = *conversation.stream;
+    if (stream.failure()) {
+        co_return;
+    }
+    stream.shutdown_write();
+    IdleWatch watch{&stream};
+    runtime::Timer deadline(&IdleWatch::on_deadline, &watch);
+    auto& loop = conversation.core->loop();
+    loop.timers().set(deadline, loop.now() + std::chrono::milliseconds(limits::http_linger_ms_max));
+    live.between_requests(&stream);
+    std::size_t arrived = 1;
+    while (arrived != 0) {
+        stream.consume(stream.input().size());
+        auto more = co_await stream.more();
+        arrived = more ? *more : 0;
+    }
+    live.between_requests(nullptr);
+}
+
 net::Closing closing_of(Fate fate) {
     return fate == Fate::reset ? net::Closing::reset : net::Closing::orderly;
 }
@@ -77,6 +100,9 @@ runtime::Task<net::Closing> serve_http(Conversation& conversation) {
             fate = Fate::close;
         }
         core.exchanges().give_back(std::move(exchange));
+    }
+    if (fate == Fate::close) {
+        co_await linger(conversation, live);
     }
     co_return closing_of(fate);
 }

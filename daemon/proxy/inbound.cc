@@ -142,7 +142,9 @@ runtime::Task<void> serve_inbound(Conversation conversation) {
     Delivery delivery{&core, conversation.pod, conversation.original, conversation.peer};
     InboundReport report(delivery, nullptr, SecurityPolicy::none);
     auto closing = net::Closing::reset;
-    if (!verdict.allowed) {
+    // A pod that is leaving takes plaintext again while its listeners wait for live connections.
+    bool leaving = !conversation.pod->workload->enrol_wanted;
+    if (!verdict.allowed && !leaving) {
         core.metrics().add(telemetry::CoreCounter::refused_strict);
         report.record.flags.add(ResponseFlag::DENY);
         report.record.transport_failure = decide::inbound_reason_name(verdict.reason);
@@ -188,6 +190,10 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
         co_return;
     }
     core.metrics().add(telemetry::CoreCounter::handshakes);
+    if (conversation.pod->closed || core.draining()) {
+        co_await (*tls)->close(net::Closing::orderly);  // too late: nobody would end this one
+        co_return;
+    }
     net::TlsStream& transport = **tls;
     LiveStream live(conversation.pod->live, transport);
     auto shared = std::make_shared<std::weak_ptr<Tunnel>>();

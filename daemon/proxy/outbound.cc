@@ -7,7 +7,7 @@
 namespace orlop::proxy {
 namespace {
 
-enum class Service : unsigned char { http, bytes, refuse };
+enum class Service : unsigned char { http, bytes, refuse, none };
 
 struct Look {
     net::Stream* stream;
@@ -19,13 +19,14 @@ struct Look {
     }
 };
 
-// Waits a little for the first bytes of a port whose protocol nobody declared. A silent client is
-// served as bytes: it may be waiting for the server to speak first.
-runtime::Task<h1::Looks> look_at(Conversation& conversation) {
+// Waits for the first bytes: a little on a port whose protocol nobody declared, where a silent
+// client is served as bytes since it may be waiting for the server to speak first; as long as for
+// any idle connection on a port declared http. Undecided when the wait was in vain.
+runtime::Task<h1::Looks> look_at(Conversation& conversation, std::int64_t wait_ms) {
     Look look{conversation.stream.get()};
     runtime::Timer deadline(&Look::on_deadline, &look);
     auto& loop = conversation.core->loop();
-    loop.timers().set(deadline, loop.now() + std::chrono::milliseconds(limits::protocol_look_ms));
+    loop.timers().set(deadline, loop.now() + std::chrono::milliseconds(wait_ms));
     auto seen = h1::Looks::undecided;
     while (seen == h1::Looks::undecided) {
         auto arrived = co_await conversation.stream->more();
@@ -73,20 +74,16 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
     bool undeclared = meaning.protocol == model::Protocol::undeclared;
     if (meaning.protocol == model::Protocol::http1) {
         // HTTP/2 with prior knowledge on a port declared http: passed on as it is.
-        auto seen = h1::Looks::undecided;
-        while (seen == h1::Looks::undecided) {
-            auto arrived = co_await conversation.stream->more();
-            if (!arrived || *arrived == 0) {
-                co_return Service::refuse;
-            }
-            seen = h1::look_at_first_bytes(conversation.stream->input());
-        }
-        co_return seen == h1::Looks::http2 ? Service::bytes : Service::http;
+        auto seen = co_await look_at(conversation, limits::downstream_idle_ms);
+        co_return seen == h1::Looks::undecided ? Service::none
+                  : seen == h1::Looks::http2   ? Service::bytes
+                                               : Service::http;
     }
     if (!undeclared || meaning.server_first) {
         co_return Service::bytes;
     }
-    co_return co_await look_at(conversation) == h1::Looks::http1 ? Service::http : Service::bytes;
+    auto seen = co_await look_at(conversation, limits::protocol_look_ms);
+    co_return seen == h1::Looks::http1 ? Service::http : Service::bytes;
 }
 
 }  // namespace
@@ -97,6 +94,7 @@ runtime::Task<void> serve_outbound(Conversation conversation) {
     Service service;
     {
         LiveStream live(conversation.pod->live, *conversation.stream);
+        live.between_requests(conversation.stream.get());  // a drain need not wait for a silent one
         service = co_await choose_service(conversation);
     }
     switch (service) {
@@ -108,6 +106,9 @@ runtime::Task<void> serve_outbound(Conversation conversation) {
         break;
     case Service::refuse:
         closing = net::Closing::reset;
+        break;
+    case Service::none:  // gone, or idle, before anything was asked
+        closing = conversation.stream->failure() ? net::Closing::reset : net::Closing::orderly;
         break;
     }
     co_await conversation.stream->close(closing);

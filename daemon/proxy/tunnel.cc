@@ -17,7 +17,6 @@ std::span<const std::uint8_t> as_bytes(std::string_view text) {
 
 TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
     : Stream(tunnel->loop()), tunnel_(std::move(tunnel)), id_(id), answered_(loop()) {
-    limit_input(2 * limits::h2_stream_window_bytes);
     tunnel_->session_->attach(id_, this);
     tunnel_->streams_.push_back(this);
 }
@@ -93,7 +92,9 @@ void TunnelStream::consumed(std::size_t bytes) {
 }
 
 void TunnelStream::take(std::span<const std::uint8_t> bytes) {
-    if (!append(bytes.data(), bytes.size())) {
+    // The window is the bound: who reads from this stream may set a smaller limit for its gathering
+    // of heads, which says nothing about what the peer may send.
+    if (!append(bytes.data(), bytes.size(), limits::h2_stream_window_bytes)) {
         abort(Error{ErrorKind::limit_exceeded, "h2_stream_window_bytes exceeded by the peer",
                     Side::internal, 0});
     }
@@ -168,15 +169,27 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
             break;
         }
     }
-    self->dead_ = true;
+    self->dead_ = true;  // no new writer from here on
+    runtime::Timer deadline(&Tunnel::on_close_deadline, self.get());
+    self->loop().timers().set(deadline,
+                              self->loop().now() +
+                                  std::chrono::milliseconds(limits::tls_close_ms_max));
     co_await self->writers_.join();
+    deadline.cancel();
     self->session_->fail_streams(h2::ErrorCode::cancel);
     co_await self->transport_->close(net::Closing::orderly);
     log_line(LogLevel::debug, "hbone", "tunnel ended: {}", why);
 }
 
+// What is left to say is said to a peer that listens, or not at all.
+void Tunnel::on_close_deadline(void* context) {
+    auto& self = *static_cast<Tunnel*>(context);
+    self.transport_->abort(Error{ErrorKind::timed_out, "the peer of a tunnel does not read",
+                                 Side::internal, ETIMEDOUT});
+}
+
 void Tunnel::flush_soon() {
-    if (!writing_ && !feeding_ && !transport_->failure() && session_->wants_write()) {
+    if (!writing_ && !dead_ && !feeding_ && !transport_->failure() && session_->wants_write()) {
         writing_ = true;
         writers_.spawn(&Tunnel::write_out, shared_from_this());
     }
@@ -199,6 +212,9 @@ runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
         }
     }
     self->writing_ = false;
+    if (!self->dead_ && self->session_->finished()) {
+        self->transport_->interrupt_reader();  // GOAWAY said and no stream left: serve() ends
+    }
 }
 
 TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
@@ -209,6 +225,9 @@ void Tunnel::let_go(TunnelStream& stream) {
     if (!stream.gone_) {
         stream.gone_ = true;
         session_->attach(stream.id_, nullptr);
+        // Nobody will read these: without the credit every stream closed early would shrink the
+        // window of the whole connection for as long as its other half stays open.
+        session_->consume(stream.id_, stream.unread());
     }
     idle_since_ = transport_->loop().now();
 }

@@ -93,6 +93,7 @@ private:
     Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept);
     void flush_soon();
     static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
+    static void on_close_deadline(void* self);
     TunnelStream* stream_of(h2::StreamId id) const;
     void let_go(TunnelStream& stream);
 

@@ -17,11 +17,37 @@ std::string slot_key(const model::Endpoint& endpoint) {
 
 }  // namespace
 
+// A request that waits for a tunnel, or for the answer to its CONNECT.
+struct TunnelClients::Waiter {
+    runtime::Event changed;
+    std::optional<Error> failure;
+    TunnelStream* stream = nullptr;  // once there is one
+
+    void give_up(Error error) {
+        if (!failure) {
+            failure = std::move(error);
+        }
+        if (stream != nullptr) {
+            stream->abort(*failure);
+        }
+        changed.set();
+    }
+    static void on_deadline(void* self) {
+        static_cast<Waiter*>(self)->give_up(Error{ErrorKind::timed_out, "connect timeout (HBONE)",
+                                                  Side::upstream, ETIMEDOUT});
+    }
+    static void on_interrupt(void* self) {
+        static_cast<Waiter*>(self)->give_up(
+            Error{ErrorKind::cancelled, "the request was given up", Side::internal, 0});
+    }
+};
+
 struct TunnelClients::Slot {
     std::string uid;
     std::vector<std::shared_ptr<Tunnel>> tunnels;
     bool connecting = false;
-    std::vector<runtime::Event*> waiters;
+    net::Interrupt interrupt;  // of the connecting
+    std::vector<Waiter*> waiters;
 
     std::shared_ptr<Tunnel> ready() {
         std::erase_if(tunnels, [](const auto& tunnel) { return tunnel->dead(); });
@@ -50,7 +76,8 @@ TunnelClients::make_tunnel(const WireRequest& request) {
     net::ConnectRequest wish{request.source->network.get(),
                              {request.endpoint.address.ip, hbone_port},
                              std::nullopt,
-                             request.timeout};
+                             request.timeout,
+                             request.interrupt};
     auto tcp = co_await net::connect(core_.loop(), core_.sockets(), wish);
     if (!tcp) {
         Error error = tcp.error();
@@ -75,32 +102,47 @@ TunnelClients::make_tunnel(const WireRequest& request) {
     co_return tunnel;
 }
 
-runtime::Task<Result<std::shared_ptr<Tunnel>>>
-TunnelClients::tunnel_for(const WireRequest& request, SlotPtr slot) {
-    while (true) {
-        if (auto tunnel = slot->ready()) {
-            co_return tunnel;
-        }
-        if (!slot->connecting) {
-            break;
-        }
-        runtime::Event made(core_.loop());
-        slot->waiters.push_back(&made);
-        co_await made;
-        if (!slot->connecting && !slot->ready()) {
-            break;  // the one we waited for failed: try ourselves
-        }
-    }
-    slot->connecting = true;
-    auto tunnel = co_await make_tunnel(request);
+// Runs apart from the requests that wait for it: none of them may take the others' attempt away by
+// giving up, and none waits behind the attempts of others. `pod` keeps `self` alive.
+runtime::Task<void>
+TunnelClients::connect_slot(TunnelClients* self, LocalPodPtr pod, SlotPtr slot, WireRequest request) {
+    slot->interrupt.reset();
+    request.interrupt = &slot->interrupt;
+    auto tunnel = co_await self->make_tunnel(request);
     slot->connecting = false;
+    if (tunnel && self->ended_) {
+        (*tunnel)->abort(self->end_error());
+        tunnel = std::unexpected(self->end_error());
+    }
     if (tunnel) {
         slot->tunnels.push_back(*tunnel);
     }
-    for (runtime::Event* waiter : std::exchange(slot->waiters, {})) {
-        waiter->set();
+    for (Waiter* waiter : slot->waiters) {
+        if (!tunnel && !waiter->failure) {
+            waiter->failure = tunnel.error();
+        }
+        waiter->changed.set();
     }
-    co_return tunnel;
+}
+
+runtime::Task<Result<std::shared_ptr<Tunnel>>>
+TunnelClients::tunnel_for(const WireRequest& request, SlotPtr slot, Waiter& waiter) {
+    while (!waiter.failure) {
+        if (ended_) {
+            co_return std::unexpected(end_error());
+        }
+        if (auto tunnel = slot->ready()) {
+            co_return tunnel;
+        }
+        slot->waiters.push_back(&waiter);
+        if (!slot->connecting) {
+            slot->connecting = true;
+            core_.scope().spawn(&TunnelClients::connect_slot, this, request.source, slot, request);
+        }
+        co_await waiter.changed;
+        std::erase(slot->waiters, &waiter);
+    }
+    co_return std::unexpected(*waiter.failure);
 }
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>>
@@ -111,7 +153,24 @@ TunnelClients::open(const WireRequest& request) {
         entry->uid = request.endpoint.workload->uid;
         arm_sweep();
     }
-    auto tunnel = co_await tunnel_for(request, entry);
+    Waiter waiter{runtime::Event(core_.loop()), {}, nullptr};
+    runtime::Timer deadline(&Waiter::on_deadline, &waiter);
+    if (request.timeout > Duration::zero()) {
+        core_.loop().timers().set(deadline, core_.loop().now() + request.timeout);
+    }
+    if (request.interrupt != nullptr) {
+        request.interrupt->hook(&Waiter::on_interrupt, &waiter);
+    }
+    auto stream = co_await open_stream(request, entry, waiter);
+    if (request.interrupt != nullptr) {
+        request.interrupt->unhook();
+    }
+    co_return stream;
+}
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>>
+TunnelClients::open_stream(const WireRequest& request, SlotPtr slot, Waiter& waiter) {
+    auto tunnel = co_await tunnel_for(request, slot, waiter);
     if (!tunnel) {
         co_return std::unexpected(tunnel.error());
     }
@@ -127,6 +186,11 @@ TunnelClients::open(const WireRequest& request) {
     if (!stream) {
         co_return std::unexpected(stream.error());
     }
+    waiter.stream = stream->get();
+    struct Forget {  // what gives up after this must not meet a stream that is gone
+        Waiter& waiter;
+        ~Forget() { waiter.stream = nullptr; }
+    } forget{waiter};
     auto status = co_await (*stream)->answer();
     if (status && *status == 200) {
         co_return std::unique_ptr<net::Stream>(std::move(*stream));
@@ -182,12 +246,19 @@ void TunnelClients::prune(const model::Snapshot& snapshot) {
 }
 
 void TunnelClients::end_all() {
+    ended_ = true;
     for (auto& [key, slot] : slots_) {
+        slot->interrupt.fire();
         for (const auto& tunnel : slot->tunnels) {
-            tunnel->abort(Error{ErrorKind::cancelled, "the source pod is gone", Side::internal, 0});
+            tunnel->abort(end_error());
         }
     }
     sweep_.cancel();
+}
+
+Error TunnelClients::end_error() {
+    return Error{ErrorKind::cancelled, "the source pod has left or its node stops", Side::internal,
+                 0};
 }
 
 std::size_t TunnelClients::size() const {

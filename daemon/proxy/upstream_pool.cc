@@ -65,6 +65,7 @@ void Pool::remove(UpstreamConnection* connection) {
     auto gone = std::move(*found);
     idle_.erase(found);
     gone->idle.cancel();
+    gone->stream->watch_end(nullptr, nullptr);  // the watcher dies here, the stream a turn later
     core_.metrics().add(telemetry::CoreGauge::upstream_idle, -1);
     core_.dispose(std::move(gone->stream), net::Closing::orderly);
 }
@@ -82,6 +83,17 @@ void Pool::retire() {
 
 // --- DestinationState ---
 
+namespace {
+
+bool same_endpoint(const model::Endpoint& one, const model::Endpoint& other) {
+    auto uid = [](const model::Endpoint& endpoint) {
+        return endpoint.workload ? std::string_view(endpoint.workload->uid) : std::string_view();
+    };
+    return one.address == other.address && uid(one) == uid(other);
+}
+
+}  // namespace
+
 DestinationState::DestinationState(ProxyCore& core, std::uint64_t seed)
     : core_(core), balancer_(seed) {}
 
@@ -96,13 +108,7 @@ void DestinationState::follow(const model::Destination& destination) {
     next.reserve(destination.endpoints.size());
     for (const model::Endpoint& endpoint : destination.endpoints) {
         auto same = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
-            if (!pool || pool->endpoint().address != endpoint.address) {
-                return false;
-            }
-            const auto& old = pool->endpoint().workload;
-            return (old ? std::string_view(old->uid) : std::string_view()) ==
-                   (endpoint.workload ? std::string_view(endpoint.workload->uid)
-                                      : std::string_view());
+            return pool && same_endpoint(pool->endpoint(), endpoint);
         });
         if (same != pools_.end()) {
             (*same)->set_endpoint(endpoint);
@@ -124,11 +130,48 @@ void DestinationState::follow(const model::Destination& destination) {
     }
 }
 
+bool DestinationState::follows(const model::Destination& destination) const {
+    return followed_ == &destination && pools_.size() == destination.endpoints.size();
+}
+
+Pool* DestinationState::find_pool(const model::Endpoint& endpoint) const {
+    auto found = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
+        return pool && same_endpoint(pool->endpoint(), endpoint);
+    });
+    return found == pools_.end() ? nullptr : found->get();
+}
+
+// A request that began under an older snapshot may name an endpoint that is gone by now: its
+// connection is then of no use to others.
+std::shared_ptr<Pool> DestinationState::pool_of(const model::Destination& destination,
+                                                std::size_t index) {
+    if (follows(destination)) {
+        return pools_[index];
+    }
+    const model::Endpoint& endpoint = destination.endpoints[index];
+    if (Pool* pool = find_pool(endpoint)) {
+        return pool->shared_from_this();
+    }
+    auto pool = std::make_shared<Pool>(core_, endpoint);
+    pool->retire();
+    return pool;
+}
+
 decide::Pick DestinationState::pick(const model::Destination& destination,
                                     const decide::TriedEndpoints* tried) {
+    struct Looked {
+        const DestinationState* state;
+        const model::Destination* destination;
+    } looked{this, &destination};
     decide::BalanceRequest request;
-    request.active = {this, [](const void* context, std::size_t index) {
-                          return static_cast<const DestinationState*>(context)->pools_[index]->active;
+    request.active = {&looked, [](const void* context, std::size_t index) -> std::uint32_t {
+                          const auto& at = *static_cast<const Looked*>(context);
+                          if (at.state->follows(*at.destination)) {
+                              return at.state->pools_[index]->active;
+                          }
+                          const Pool* pool =
+                              at.state->find_pool(at.destination->endpoints[index]);
+                          return pool == nullptr ? 0 : pool->active;
                       }};
     request.tried = tried;
     request.random = {&core_.random(), &telemetry::FastRandom::next_of};

@@ -69,8 +69,8 @@ public:
 
     void follow(const model::Destination& destination);
     decide::Pick pick(const model::Destination& destination, const decide::TriedEndpoints* tried);
-    Pool& pool(std::size_t index) { return *pools_[index]; }
-    std::shared_ptr<Pool> share_pool(std::size_t index) { return pools_[index]; }
+    // The pool of an endpoint of `destination`, which may be of an older snapshot than followed.
+    std::shared_ptr<Pool> pool_of(const model::Destination& destination, std::size_t index);
     void end_all();
 
     decide::BudgetSnapshot budget;  // live requests of this source to this destination
@@ -78,6 +78,9 @@ public:
     telemetry::TrafficSeries* local_replies = nullptr;  // answered without any endpoint
 
 private:
+    bool follows(const model::Destination& destination) const;
+    Pool* find_pool(const model::Endpoint& endpoint) const;
+
     ProxyCore& core_;
     decide::Balancer balancer_;
     const model::Destination* followed_ = nullptr;

@@ -33,12 +33,12 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
             from = request.caller;
         }
         net::ConnectRequest wish{callee->network.get(), request.endpoint.address, from,
-                                 request.timeout};
+                                 request.timeout, request.interrupt};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::plaintext: {
         net::ConnectRequest wish{request.source->network.get(), request.endpoint.address,
-                                 std::nullopt, request.timeout};
+                                 std::nullopt, request.timeout, request.interrupt};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::refused:

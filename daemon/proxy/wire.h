@@ -18,7 +18,8 @@ struct WireRequest {
     decide::Wire wire = decide::Wire::plaintext;
     bool transparent_source = true;
     IpAddress caller;          // the address the app shall see on the same-node wire
-    Duration timeout{};        // zero or less: none
+    Duration timeout{};        // of the whole opening; zero or less: none
+    net::Interrupt* interrupt = nullptr;  // ends the opening as cancelled
 };
 
 // Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.
