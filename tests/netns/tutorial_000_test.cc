@@ -94,7 +94,7 @@ class Tutorial000 : public MeshLab {
 protected:
     void bookinfo_with_bad_details(const std::string& rule) {
         start({.images = {R"("*/examples-bookinfo-productpage-v1": )"
-                          R"({command: productpage, env: {APP_LIMIT: 17s}})"}});
+                          R"({command: [productpage], env: {APP_LIMIT: 17s}})"}});
         apply("bookinfo.yaml", pods);
         apply("client.yaml", client_yaml);
         enrol("default");

@@ -22,9 +22,9 @@ protected:
     void prepare() {
         start({.mesh = R"({accessLog: text, revisions: ["asm-1-22"]})",
                .images = {"srinmantest.azurecr.io/appflaky: "
-                          "{command: flaky-app, env: {FAIL_PERCENT: \"20\"}}",
+                          "{command: [flaky-app], env: {FAIL_PERCENT: \"20\"}}",
                           "srinmantest.azurecr.io/clientapp: "
-                          "{command: client-app, env: {INTERVAL: 20ms}}"}});
+                          "{command: [client-app], env: {INTERVAL: 20ms}}"}});
         apply("client.yaml", client_yaml);
         apply("namespace.yaml",
               "apiVersion: v1\nkind: Namespace\n"

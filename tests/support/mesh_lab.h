@@ -26,7 +26,7 @@ struct MeshOptions {
     // Fields of orlop's MeshConfig in flow style, "{accessLog: text}".
     std::string mesh = "{accessLog: text}";
     std::vector<std::string> orlopd_args;
-    // Entries laid before those of deploy/lab/images.yaml: "image: {command: ..., env: {...}}".
+    // Entries in place of those of deploy/lab/images.yaml: "image: {command: [...], env: {...}}".
     std::vector<std::string> images;
 };
 
