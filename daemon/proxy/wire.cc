@@ -1,5 +1,7 @@
 #include "daemon/proxy/wire.h"
 
+#include <algorithm>
+
 #include "daemon/net/connector.h"
 #include "daemon/proxy/tunnel_clients.h"
 
@@ -15,6 +17,23 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_tcp(ProxyCore& core,
     co_return std::unique_ptr<net::Stream>(std::move(*stream));
 }
 
+// The caller's address as the app shall see it. A service's address of one family may lead to an
+// endpoint of the other: then the caller's own address of that family, or the callee's.
+std::optional<IpAddress> address_to_show(const WireRequest& request) {
+    if (!request.transparent_source) {
+        return std::nullopt;
+    }
+    auto same_family = [&request](const IpAddress& address) {
+        return address.is_v4() == request.endpoint.address.ip.is_v4();
+    };
+    if (same_family(request.caller)) {
+        return request.caller;
+    }
+    const auto& own = request.source->workload->addresses;
+    auto found = std::ranges::find_if(own, same_family);
+    return found == own.end() ? std::nullopt : std::optional<IpAddress>(*found);
+}
+
 }  // namespace
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request) {
@@ -28,12 +47,8 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
             co_return fail(ErrorKind::refused, "the callee's pod has left this node",
                            Side::upstream);
         }
-        std::optional<IpAddress> from;
-        if (request.transparent_source && request.caller.is_v4() == request.endpoint.address.ip.is_v4()) {
-            from = request.caller;
-        }
-        net::ConnectRequest wish{callee->network.get(), request.endpoint.address, from,
-                                 request.timeout, request.interrupt};
+        net::ConnectRequest wish{callee->network.get(), request.endpoint.address,
+                                 address_to_show(request), request.timeout, request.interrupt};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::plaintext: {

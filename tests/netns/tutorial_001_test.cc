@@ -48,8 +48,11 @@ protected:
         EXPECT_GE(tally.errors, failures.low) << tally.text;
         EXPECT_LE(tally.errors, failures.high) << tally.text;
     }
+    // By whichever family the caller came.
     long served_to(const std::string& caller) {
-        return lines_in_log(flaky, " from " + pod(caller).ip + ":");
+        const auto from = pod(caller);
+        return lines_in_log(flaky, " from " + from.ip + ":") +
+               lines_in_log(flaky, " from [" + from.ip6 + "]:");
     }
 };
 

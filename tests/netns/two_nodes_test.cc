@@ -13,6 +13,22 @@ namespace {
 constexpr const char* marker = "Marker-4711-of-the-application";
 constexpr int marked_calls = 20;
 
+constexpr const char* near_pod = R"(
+apiVersion: v1
+kind: Service
+metadata: {name: near}
+spec:
+  selector: {app: near}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-raw, port: 81, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near, labels: {app: near}}
+spec:
+  nodeName: n1
+  containers: [{name: c, image: example.org/http-echo:v1, ports: [{containerPort: 8080}]}]
+)";
+
 constexpr const char* far_pods = R"(
 apiVersion: v1
 kind: ServiceAccount
@@ -191,19 +207,27 @@ TEST_F(TwoNodes, no_byte_of_a_request_is_on_the_wire_but_mutual_tls_is) {
 
 TEST_F(TwoNodes, the_application_sees_the_caller_s_own_address_in_both_families) {
     far_echo();
+    apply("near.yaml", near_pod);
     const auto client = pod("client");
-    const Reply four = get("client", "http://echo/", {"-4"});
-    EXPECT_NE(four.text.find("peer: " + client.ip + ":"), std::string::npos) << four.text;
-    const std::string echo6 = fmt::format("http://[{}]:8080/", pod("echo").ip6);
-    const Reply six = get("client", echo6);
-    EXPECT_NE(six.text.find("peer: [" + client.ip6 + "]:"), std::string::npos) << six.text;
-    // A service's address of either family leads to the pod, by the family of its choice.
-    const Reply named = get("client", "http://echo/", {"-6"});
-    EXPECT_TRUE(named.text.find("peer: [" + client.ip6 + "]:") != std::string::npos ||
-                named.text.find("peer: " + client.ip + ":") != std::string::npos)
-        << named.text;
-    const Reply direct = get("client", "http://" + pod("echo").ip + ":8080/");
-    EXPECT_NE(direct.text.find("peer: " + client.ip + ":"), std::string::npos) << direct.text;
+    const auto either = [&client](const Reply& reply) {
+        return reply.text.find("peer: " + client.ip + ":") != std::string::npos ||
+               reply.text.find("peer: [" + client.ip6 + "]:") != std::string::npos;
+    };
+    // A service's address of one family may lead to an endpoint of the other. IPv6 first, so that
+    // no connection of the other family is waiting in a pool.
+    for (const char* family : {"-6", "-4"}) {
+        for (const char* url : {"http://echo/", "http://near/", "http://near:81/"}) {
+            const Reply reply = get("client", url, {family});
+            EXPECT_TRUE(either(reply)) << url << family << reply.text;
+        }
+    }
+    for (const char* name : {"echo", "near"}) {
+        const auto callee = pod(name);
+        const Reply four = get("client", fmt::format("http://{}:8080/", callee.ip));
+        EXPECT_NE(four.text.find("peer: " + client.ip + ":"), std::string::npos) << four.text;
+        const Reply six = get("client", fmt::format("http://[{}]:8080/", callee.ip6));
+        EXPECT_NE(six.text.find("peer: [" + client.ip6 + "]:"), std::string::npos) << six.text;
+    }
 }
 
 TEST_F(TwoNodes, large_bodies_arrive_whole_over_the_tunnel) {
