@@ -347,6 +347,7 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
         if (pool_ == nullptr) {
             co_return LocalAnswer{503, "no healthy upstream", "UH", "no_healthy_upstream"};
         }
+        retrying.reset();  // a retry that has ended is in flight no more: the budget asks for others
         decide::RetryDecision next;
         if (!may_retry(outcome, next)) {
             record_.flags.add_name(next.flag);
@@ -362,9 +363,7 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
                                   reply.overloaded};
         }
         discard_response();
-        if (!retrying) {
-            retrying.emplace(state_->budget.retries);
-        }
+        retrying.emplace(state_->budget.retries);
         series.add(telemetry::ClusterCounter::rq_retry);
         Duration wait = remaining(next.back_off);
         if (try_record_ != nullptr) {
