@@ -74,6 +74,8 @@ public:
         watcher_context_ = context;
     }
     bool ended() const { return ended_ || failure_.has_value(); }
+    // What carries the stream is about to end: not worth keeping for a later use.
+    virtual bool transport_ends() const { return false; }
     bool quiet() const { return begin_ == end_ && !has_pending() && !ended(); }
     void limit_input(std::size_t bytes) { input_bytes_max_ = bytes; }
 

@@ -107,7 +107,7 @@ void Exchange::discard_response() {
     while (!whole && !stream.input().empty()) {
         h1::BodyStep step = decoder.next(stream.input());
         stream.consume(step.consumed);
-        whole = step.state == h1::BodyState::complete;
+        whole = decoder.complete();
         if (!whole && step.state != h1::BodyState::payload) {
             break;
         }

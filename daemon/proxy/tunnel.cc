@@ -1,5 +1,7 @@
 #include "daemon/proxy/tunnel.h"
 
+#include <algorithm>
+
 #include "daemon/base/log.h"
 
 namespace orlop::proxy {
@@ -34,6 +36,10 @@ runtime::Task<Result<std::uint16_t>> TunnelStream::answer() {
         co_return std::unexpected(*failure());
     }
     co_return status_;
+}
+
+bool TunnelStream::transport_ends() const {
+    return tunnel_->dead_ || tunnel_->session_->draining();
 }
 
 void TunnelStream::start_send() {
@@ -221,6 +227,14 @@ TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
     return static_cast<TunnelStream*>(session_->attached(id));
 }
 
+// For the last events of a stream: the session may have forgotten it already.
+TunnelStream* Tunnel::last_word_to(h2::StreamId id) const {
+    auto found = std::ranges::find_if(streams_, [id](const TunnelStream* stream) {
+        return stream->id_ == id && !stream->gone_;
+    });
+    return found == streams_.end() ? nullptr : *found;
+}
+
 void Tunnel::let_go(TunnelStream& stream) {
     if (!stream.gone_) {
         stream.gone_ = true;
@@ -297,13 +311,13 @@ void Tunnel::on_stream_end(h2::StreamId id) {
 }
 
 void Tunnel::on_closed(h2::StreamId id) {
-    if (TunnelStream* stream = stream_of(id)) {
+    if (TunnelStream* stream = last_word_to(id)) {
         stream->gone_ = true;
     }
 }
 
 void Tunnel::on_reset(h2::StreamId id, h2::ErrorCode code) {
-    if (TunnelStream* stream = stream_of(id)) {
+    if (TunnelStream* stream = last_word_to(id)) {
         stream->peer_reset(code);
     }
 }

@@ -27,6 +27,7 @@ public:
     ~TunnelStream() override;
     void shutdown_write() override;
     runtime::Task<void> close(net::Closing closing) override;
+    bool transport_ends() const override;
     h2::StreamId id() const { return id_; }
     // Client: the answer to CONNECT. 0 when the stream ended without one.
     runtime::Task<Result<std::uint16_t>> answer();
@@ -95,6 +96,7 @@ private:
     static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
     static void on_close_deadline(void* self);
     TunnelStream* stream_of(h2::StreamId id) const;
+    TunnelStream* last_word_to(h2::StreamId id) const;
     void let_go(TunnelStream& stream);
 
     void on_request(h2::StreamId id, const h2::RequestEvent& request) override;

@@ -31,7 +31,8 @@ std::unique_ptr<UpstreamConnection> Pool::take_idle(decide::Wire wire) {
         idle_.pop_back();
         connection->idle.cancel();
         connection->stream->watch_end(nullptr, nullptr);
-        if (connection->wire == wire && connection->stream->quiet()) {
+        if (connection->wire == wire && connection->stream->quiet() &&
+            !connection->stream->transport_ends()) {
             core_.metrics().add(telemetry::CoreGauge::upstream_idle, -1);
             return connection;
         }
@@ -43,7 +44,7 @@ std::unique_ptr<UpstreamConnection> Pool::take_idle(decide::Wire wire) {
 
 void Pool::give_back(std::unique_ptr<UpstreamConnection> connection) {
     if (retired_ || core_.draining() || idle_.size() >= limits::upstream_idle_per_pool_max ||
-        !connection->stream->quiet()) {
+        !connection->stream->quiet() || connection->stream->transport_ends()) {
         core_.dispose(std::move(connection->stream), net::Closing::orderly);
         return;
     }
