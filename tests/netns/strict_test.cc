@@ -140,5 +140,44 @@ TEST_F(Strict, kill_9_under_load_lets_no_plaintext_in_and_the_next_orlopd_serves
     EXPECT_EQ(ask("/status")["pods"]["enrolled"], 2);
 }
 
+// Whoever calls while a pod comes up meets its policy from the first connection on.
+TEST_F(Strict, a_pod_that_starts_lets_no_plaintext_in_before_it_is_captured) {
+    strict_echo();
+    SteadyLoad probe(lab_,
+                     "outside/stranger",
+                     {.url = "http://late.default:8080/",
+                      .options = {"-t", "300ms", "-i", "0ms", "-c", "2", "-m", "200s"}});
+    constexpr int starts = 5;
+    for (int i = 0; i < starts; ++i) {
+        apply("late.yaml", R"(
+apiVersion: v1
+kind: Service
+metadata: {name: late}
+spec: {clusterIP: None, selector: {app: late}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: late, labels: {app: late}}
+spec:
+  containers: [{name: c, image: example.org/http-echo:v1, ports: [{containerPort: 8080}]}]
+)");
+        ASSERT_TRUE(probe.await_attempts(some_probes));
+        EXPECT_EQ(get("client", "http://late:8080/").status, 200);
+        const auto stranger = pod("outside/stranger");
+        EXPECT_EQ(lines_in_log("late", "from " + stranger.ip + ":"), 0) << "start " << i;
+        EXPECT_EQ(lines_in_log("late", "from [" + stranger.ip6 + "]:"), 0) << "start " << i;
+        ASSERT_TRUE(lab_.remove_object("default", "pod/late"));
+        ASSERT_TRUE(lab_.wait_gone("late", std::chrono::seconds(30)));
+    }
+    EXPECT_EQ(probe.stop().answered(), 0U) << probe.failures();
+}
+
+TEST_F(Strict, probes_of_the_node_itself_reach_the_application) {
+    strict_echo();
+    const std::string reply =
+        run_on("n1", {"http-get", "http://" + pod("echo").ip + ":8080/status/204"});
+    EXPECT_NE(reply.find("HTTP/1.1 204"), std::string::npos) << reply;
+}
+
 }  // namespace
 }  // namespace orlop::support

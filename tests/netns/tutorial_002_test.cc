@@ -87,7 +87,7 @@ TEST_F(Tutorial002, step_1_the_frontend_answers_through_the_mesh_as_its_upstream
 TEST_F(Tutorial002, step_2_slow_calls_fail_at_their_timeout_and_errors_do_not_get_fewer) {
     application();
     apply_tutorial("002-timeout-config.yaml");
-    const Tally pricing = calls("pricing", 200);
+    const Tally pricing = calls("pricing", 100);
     expect_failures(pricing, 504, slow_share);
     EXPECT_GE(pricing.p99_ms, pricing_limit_ms) << pricing.text;
     EXPECT_LT(pricing.max_ms, slow_ms) << pricing.text;
@@ -101,7 +101,7 @@ TEST_F(Tutorial002, step_3_retries_heal_what_timeouts_only_cut) {
     apply_tutorial("002-retry-config.yaml");
     const double pricing_fails = std::pow(slow_share, tries_max);
     const double inventory_fails = std::pow(error_share, tries_max);
-    const Tally pricing = calls("pricing", 300);
+    const Tally pricing = calls("pricing", 150);
     expect_failures(pricing, 504, pricing_fails);
     EXPECT_LT(pricing.max_ms, slow_ms) << pricing.text;
     // 1 + 0.4 + 0.16 + 0.064 tries per call, and never more than four.

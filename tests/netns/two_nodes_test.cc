@@ -230,6 +230,20 @@ TEST_F(TwoNodes, the_application_sees_the_caller_s_own_address_in_both_families)
     }
 }
 
+TEST_F(TwoNodes, strict_takes_the_mesh_s_calls_and_refuses_plaintext_from_both_nodes) {
+    far_echo();
+    apply("strict.yaml",
+          "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+          "metadata: {name: default}\nspec: {mtls: {mode: STRICT}}\n");
+    EXPECT_EQ(load("client", "http://echo/", {"-n", "50", "-c", "2"}).success, 50);
+    const Tally refused = load("outside/stranger", "http://echo.default/", {"-n", "50"});
+    EXPECT_EQ(refused.refused, 50) << refused.text;
+    const std::string beside =
+        run_on("n1", {"http-get", "-t", "2s", "http://" + pod("echo").ip + ":8080/"});
+    EXPECT_NE(beside.find("failed after"), std::string::npos)
+        << "another node's address is no kubelet of this one: " << beside;
+}
+
 TEST_F(TwoNodes, large_bodies_arrive_whole_over_the_tunnel) {
     far_echo();
     const std::string sum = run_in("client",
