@@ -1,9 +1,9 @@
 #include "daemon/app/certificates.h"
 
-#include <random>
-
 #include "daemon/base/log.h"
 #include "mtls/context.h"
+
+#include <random>
 
 namespace orlop::app {
 namespace {
@@ -15,9 +15,8 @@ double renewal_jitter() {
 
 }  // namespace
 
-Result<std::unique_ptr<Certificates>> Certificates::open(const DaemonOptions& options,
-                                                         const std::string& trust_domain,
-                                                         CoreSet& cores) {
+Result<std::unique_ptr<Certificates>>
+Certificates::open(const DaemonOptions& options, const std::string& trust_domain, CoreSet& cores) {
     auto now = std::chrono::system_clock::now();
     auto ca = options.ca_plugin_dir.empty()
                   ? mtls::CertificateAuthority::load_or_create({options.ca_dir, trust_domain}, now)
@@ -72,7 +71,10 @@ void Certificates::ensure(const std::set<SpiffeId>& wanted, const model::MeshCon
             continue;
         }
         if (auto issued = issue(id); !issued) {
-            log_line(LogLevel::error, "app", "no certificate for {}: {}", id.to_string(),
+            log_line(LogLevel::error,
+                     "app",
+                     "no certificate for {}: {}",
+                     id.to_string(),
                      issued.error().context);
         }
     }
@@ -84,7 +86,12 @@ Result<void> Certificates::issue(const SpiffeId& id) {
         return std::unexpected(svid.error());
     }
     hand_out(id, *svid);
-    auto renew_at = svid->renew_at(renewal_jitter());
+    // Half of the life that is left: the certificate's own start lies in the past, for peers whose
+    // clocks are behind, which would have a short-lived one renewed all the time.
+    auto now = std::chrono::system_clock::now();
+    auto left = std::chrono::duration<double>(svid->not_after() - now);
+    auto wait = left * (0.5 + renewal_jitter());
+    auto renew_at = now + std::chrono::duration_cast<WallTime::duration>(wait);
     held_.insert_or_assign(id, Held{std::move(*svid), renew_at});
     return {};
 }
@@ -94,7 +101,10 @@ void Certificates::hand_out(const SpiffeId& id, const mtls::Svid& svid) {
     for (std::size_t i = 0; i < cores_.size(); ++i) {
         auto context = mtls::TlsContext::create({svid, bundle_, {"h2"}, generation_, nullptr});
         if (!context) {
-            log_line(LogLevel::error, "app", "TLS context of {}: {}", id.to_string(),
+            log_line(LogLevel::error,
+                     "app",
+                     "TLS context of {}: {}",
+                     id.to_string(),
                      context.error().context);
             return;
         }
@@ -114,8 +124,11 @@ void Certificates::renew_due() {
     }
     for (const SpiffeId& id : due) {
         if (auto issued = issue(id); !issued) {
-            log_line(LogLevel::error, "app", "renewal of {} failed, trying again soon: {}",
-                     id.to_string(), issued.error().context);
+            log_line(LogLevel::error,
+                     "app",
+                     "renewal of {} failed, trying again soon: {}",
+                     id.to_string(),
+                     issued.error().context);
         } else {
             log_line(LogLevel::info, "app", "renewed the certificate of {}", id.to_string());
         }
@@ -132,8 +145,11 @@ void Certificates::renew_all() {
 std::vector<CertificateStatus> Certificates::status() const {
     std::vector<CertificateStatus> out;
     for (const auto& [id, held] : held_) {
-        out.push_back({id.to_string(), held.svid.serial_hex(), held.svid.not_before(),
-                       held.svid.not_after(), held.renew_at});
+        out.push_back({id.to_string(),
+                       held.svid.serial_hex(),
+                       held.svid.not_before(),
+                       held.svid.not_after(),
+                       held.renew_at});
     }
     return out;
 }

@@ -81,7 +81,9 @@ TEST_F(Restart, the_next_orlopd_keeps_the_root_and_the_captured_pods) {
 }
 
 TEST_F(Restart, certificates_are_renewed_without_a_failed_request) {
-    start({.nodes = 2, .orlopd_args = {"--svid-ttl", "6"}});
+    // The shortest life that orlopd takes; renewed at half of it. The second renewal comes when the
+    // certificate that the first connections were made with has run out.
+    start({.nodes = 2, .orlopd_args = {"--svid-ttl", "60"}});
     apply("echo.yaml", echo_yaml);
     apply("client.yaml", client_yaml);
     apply("far.yaml", R"(
@@ -117,12 +119,10 @@ spec:
     SteadyLoad kept(lab_, "near-client", {.url = "http://far/", .options = {"-k"}});
     SteadyLoad fresh(lab_, "near-client", {.url = "http://far/"});
     ASSERT_TRUE(fresh.await_successes(some_calls)) << fresh.failures();
-    std::set<std::string> seen = serials();
-    const std::size_t first = seen.size();
-    EXPECT_GT(first, 0U);
+    EXPECT_FALSE(serials().empty());
     for (int renewal = 0; renewal < 2; ++renewal) {
         const auto before = serials();
-        ASSERT_TRUE(await([&] { return serials() != before; }, seconds(30))) << "no renewal";
+        ASSERT_TRUE(await([&] { return serials() != before; }, seconds(60))) << "no renewal";
         ASSERT_TRUE(kept.await_successes(some_calls)) << kept.failures();
         ASSERT_TRUE(fresh.await_successes(some_calls)) << fresh.failures();
     }

@@ -172,11 +172,24 @@ spec:
     EXPECT_EQ(probe.stop().answered(), 0U) << probe.failures();
 }
 
-TEST_F(Strict, probes_of_the_node_itself_reach_the_application) {
+TEST_F(Strict, the_node_reaches_ports_that_its_probes_name_and_no_others) {
     strict_echo();
-    const std::string reply =
-        run_on("n1", {"http-get", "http://" + pod("echo").ip + ":8080/status/204"});
-    EXPECT_NE(reply.find("HTTP/1.1 204"), std::string::npos) << reply;
+    apply("probed.yaml", R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: probed}
+spec:
+  containers:
+  - name: c
+    image: example.org/http-echo:v1
+    ports: [{containerPort: 8080}]
+    readinessProbe: {httpGet: {path: /, port: 8080}}
+)");
+    const auto from_node = [this](const std::string& name) {
+        return run_on("n1", {"http-get", "http://" + pod(name).ip + ":8080/status/204"});
+    };
+    EXPECT_NE(from_node("probed").find("HTTP/1.1 204"), std::string::npos) << from_node("probed");
+    EXPECT_NE(from_node("echo").find("failed after"), std::string::npos) << from_node("echo");
 }
 
 }  // namespace
