@@ -122,7 +122,9 @@ struct Node {
 
 class World {
 public:
-    explicit World(FakeOptions options = {});
+    using Wrap = std::unique_ptr<runtime::Backend> (*)(std::unique_ptr<FakeBackend> backend);
+    // `wrap` may put something between the loop and the fake ring.
+    explicit World(FakeOptions options = {}, Wrap wrap = nullptr);
     ~World();
 
     // --- the mesh ---

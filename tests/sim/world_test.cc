@@ -207,8 +207,10 @@ Node::Node(World& world, std::string given, std::size_t index)
     core->random() = telemetry::FastRandom(world.network.seed() * 16 + index);
 }
 
-World::World(FakeOptions options)
-    : owned(std::make_unique<FakeBackend>(options)), network(*owned), loop(std::move(owned)),
+World::World(FakeOptions options, Wrap wrap)
+    : owned(std::make_unique<FakeBackend>(options)), network(*owned),
+      loop(wrap == nullptr ? std::unique_ptr<runtime::Backend>(std::move(owned))
+                           : wrap(std::move(owned))),
       sockets(network), scope_(loop), apps_scope_(loop), begun_(network.virtual_now()) {
     add_node("n1");
     apply("base", "apiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n");
