@@ -2,6 +2,7 @@
 #include "tests/support/await.h"
 #include "tests/support/mesh_lab.h"
 #include "tests/support/steady_load.h"
+#include "tests/support/text.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -32,7 +33,7 @@ protected:
         const std::string text = metrics();
         for (std::size_t at = text.find("\nistio_requests_total{"); at != std::string::npos;
              at = text.find("\nistio_requests_total{", at + 1)) {
-            sum += std::strtod(text.c_str() + text.find("} ", at) + 2, nullptr);
+            sum += number_after(text, "} ", at);
         }
         return sum;
     }
@@ -136,7 +137,7 @@ TEST_F(Enrol, one_pod_is_enrolled_in_under_10_ms) {
     int found = 0;
     constexpr std::string_view words = "enrolled default/client in ";
     for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) {
-        best = std::min(best, std::atol(log.c_str() + at + words.size()));
+        best = std::min(best, whole_number_after(log, words, at));
         ++found;
     }
     EXPECT_EQ(found, enrolments);

@@ -2,6 +2,7 @@
 // hangs, cut by a timeout and healed by a retry. The tutorial names its files without showing them;
 // the objects below are what its text says.
 #include "tests/support/mesh_lab.h"
+#include "tests/support/text.h"
 
 #include <fmt/core.h>
 
@@ -106,8 +107,7 @@ protected:
     Reply browse() { return get("client", "http://productpage:9080/productpage", {"-t", "40s"}); }
     // How long the page waited for details, and with what answer (0: none).
     static long details(const Reply& page, const std::string& field) {
-        const std::size_t at = page.text.find(field + ": ");
-        return at == std::string::npos ? -1 : std::atol(page.text.c_str() + at + field.size() + 2);
+        return whole_number_after(page.text, field + ": ");
     }
     static void expect_whole_page(const Reply& page) {
         EXPECT_EQ(page.status, 200) << page.text;

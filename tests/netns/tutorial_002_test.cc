@@ -3,6 +3,7 @@
 // through the mesh.
 #include "tests/support/chance.h"
 #include "tests/support/mesh_lab.h"
+#include "tests/support/text.h"
 
 #include <fmt/core.h>
 
@@ -54,10 +55,7 @@ protected:
         ASSERT_TRUE(job) << job.error().context;
         EXPECT_EQ(job->phase, "Complete");
         const std::string text = log_of("traffic-generator");
-        const auto count = [&](const std::string& word) {
-            const std::size_t at = text.find(word);
-            return at == std::string::npos ? -1 : std::atol(text.c_str() + at + word.size());
-        };
+        const auto count = [&](const char* word) { return whole_number_after(text, word); };
         const long total = count("Total requests: ");
         EXPECT_EQ(total, 50) << text;
         EXPECT_EQ(count("Successful: ") + count("Errors: ") + count("Timeouts: "), total) << text;

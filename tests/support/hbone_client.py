@@ -4,8 +4,8 @@
     hbone_client.py ADDRESS AUTHORITY ROOT.pem [CERT.pem KEY.pem]
 
 Connects to ADDRESS port 15008, opens a CONNECT stream to AUTHORITY and sends one HTTP/1.1 request
-through it. Prints `connect STATUS` and what the application answered, or `refused: WHY`; exit code 0
-only when the application answered.
+through it. Prints `connect STATUS` and what the application answered, or `refused: WHY`; exit code
+0 only when the application answered.
 """
 
 import socket

@@ -5,6 +5,7 @@
 #include "daemon/lab/process.h"
 #include "daemon/lab/remove.h"
 #include "tests/support/await.h"
+#include "tests/support/text.h"
 
 #include <fmt/core.h>
 
@@ -72,11 +73,6 @@ std::string with_images(std::string images, const std::vector<std::string>& entr
         images.insert(images.find("images:\n") + 8, "  " + entry + "\n");
     }
     return images;
-}
-
-double number_after(const std::string& text, const std::string& word) {
-    const std::size_t at = text.find(word);
-    return at == std::string::npos ? -1 : std::strtod(text.c_str() + at + word.size(), nullptr);
 }
 
 }  // namespace
@@ -298,7 +294,7 @@ Reply MeshLab::get(const std::string& pod,
     Reply reply;
     reply.text = run_in(pod, argv);
     if (reply.text.starts_with("HTTP/1.")) {
-        reply.status = std::atoi(reply.text.c_str() + 9);
+        reply.status = static_cast<int>(whole_number_after(reply.text, " "));
     }
     reply.millis = number_after(reply.text, reply.status != 0 ? "\ntime: " : "failed after ");
     return reply;
@@ -312,23 +308,19 @@ Tally MeshLab::load(const std::string& pod,
     argv.push_back(url);
     Tally tally;
     tally.text = run_in(pod, argv);
-    const auto whole = [&](const char* word) {
-        return static_cast<long>(number_after(tally.text, word));
-    };
-    tally.requests = whole("requests ");
-    tally.success = whole("success ");
-    tally.errors = whole("errors ");
-    tally.timeouts = whole("timeouts ");
-    tally.refused = whole("refused ");
+    tally.requests = whole_number_after(tally.text, "requests ");
+    tally.success = whole_number_after(tally.text, "success ");
+    tally.errors = whole_number_after(tally.text, "errors ");
+    tally.timeouts = whole_number_after(tally.text, "timeouts ");
+    tally.refused = whole_number_after(tally.text, "refused ");
     tally.p50_ms = number_after(tally.text, "p50_ms ");
     tally.p99_ms = number_after(tally.text, "p99_ms ");
     tally.max_ms = number_after(tally.text, "max_ms ");
     std::istringstream lines(tally.text);
     for (std::string line; std::getline(lines, line);) {
-        int status = 0;
-        long count = 0;
-        if (std::sscanf(line.c_str(), "status %d %ld", &status, &count) == 2) {
-            tally.statuses[status] = count;
+        if (line.starts_with("status ")) {
+            const auto status = static_cast<int>(whole_number_after(line, "status "));
+            tally.statuses[status] = whole_number_after(line, " ", sizeof "status");
         }
     }
     return tally;
