@@ -38,8 +38,8 @@ runtime::Task<void> wait_for(runtime::Loop& loop, Duration duration, Interrupt& 
     interrupt.unhook();
 }
 
-runtime::Task<Result<std::unique_ptr<TcpStream>>> connect(runtime::Loop& loop, SocketSource& source,
-                                                          const ConnectRequest& request) {
+runtime::Task<Result<std::unique_ptr<TcpStream>>>
+connect(runtime::Loop& loop, SocketSource& source, const ConnectRequest& request) {
     if (request.interrupt != nullptr && request.interrupt->fired()) {
         co_return fail(ErrorKind::cancelled, "the connection is not wanted any more");
     }
@@ -69,7 +69,8 @@ runtime::Task<Result<std::unique_ptr<TcpStream>>> connect(runtime::Loop& loop, S
     co_await stream->close(Closing::reset);
     if (attempt.timed_out) {
         co_return fail(ErrorKind::timed_out,
-                       "connect timeout to " + request.address.to_string(), Side::upstream);
+                       "connect timeout to " + request.address.to_string(),
+                       Side::upstream);
     }
     co_return fail_errno(-result, "connect to " + request.address.to_string(), Side::upstream);
 }

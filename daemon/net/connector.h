@@ -4,13 +4,13 @@
 // it uses; the wiring answers for real pods, tests for fake ones.
 #pragma once
 
-#include <memory>
-#include <optional>
-
 #include "daemon/base/clock.h"
 #include "daemon/base/ip.h"
 #include "daemon/net/tcp_stream.h"
 #include "daemon/runtime/task.h"
+
+#include <memory>
+#include <optional>
 
 namespace orlop::net {
 
@@ -70,7 +70,7 @@ struct ConnectRequest {
 };
 
 // Errors: refused, timed_out ("connect timeout"), cancelled, system.
-runtime::Task<Result<std::unique_ptr<TcpStream>>> connect(runtime::Loop& loop, SocketSource& source,
-                                                          const ConnectRequest& request);
+runtime::Task<Result<std::unique_ptr<TcpStream>>>
+connect(runtime::Loop& loop, SocketSource& source, const ConnectRequest& request);
 
 }  // namespace orlop::net

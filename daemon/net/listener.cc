@@ -1,10 +1,9 @@
 #include "daemon/net/listener.h"
 
-#include <unistd.h>
+#include "daemon/base/log.h"
 
 #include <cassert>
-
-#include "daemon/base/log.h"
+#include <unistd.h>
 
 namespace orlop::net {
 namespace {
@@ -47,7 +46,9 @@ void Listener::on_accepted(runtime::Operation& operation) {
     int error = operation.result < 0 ? -operation.result : 0;
     if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS) {
         if (!std::exchange(self.complained_, true)) {
-            log_line(LogLevel::error, "net", "accept: {}; raise LimitNOFILE (ulimit -n)",
+            log_line(LogLevel::error,
+                     "net",
+                     "accept: {}; raise LimitNOFILE (ulimit -n)",
                      std::strerror(error));
         }
         self.loop_.timers().set(self.pause_, self.loop_.now() + pause_length);

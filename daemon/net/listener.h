@@ -5,12 +5,12 @@
 // stop() must be awaited before destruction. The descriptor is closed by stop().
 #pragma once
 
-#include <functional>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/loop.h"
 #include "daemon/runtime/task.h"
+
+#include <functional>
 
 namespace orlop::net {
 

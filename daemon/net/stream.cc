@@ -128,7 +128,8 @@ void Stream::absorb_lent() {
     if (end_ - begin_ + arrived.size > input_bytes_max_) {
         fail_stream(Error{ErrorKind::limit_exceeded,
                           "more unread bytes than the reader accepts in one piece",
-                          Side::internal, 0});
+                          Side::internal,
+                          0});
     } else {
         extend_input(arrived.data, arrived.size);
         fresh_ += arrived.size;
@@ -247,8 +248,8 @@ void Stream::sent(int result) {
     if (result < 0) {
         write_error_ = system_error(-result, "send");
     } else if (static_cast<std::size_t>(result) < wanted) {
-        write_error_ = Error{ErrorKind::reset, "send: the peer stopped taking bytes",
-                             Side::internal, EPIPE};
+        write_error_ =
+            Error{ErrorKind::reset, "send: the peer stopped taking bytes", Side::internal, EPIPE};
     }
     if (write_error_) {
         // The kernel tells a socket's error once: the reader must not take what follows for an

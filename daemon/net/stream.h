@@ -17,6 +17,11 @@
 //     }
 #pragma once
 
+#include "daemon/base/error.h"
+#include "daemon/base/limits.h"
+#include "daemon/runtime/loop.h"
+#include "daemon/runtime/task.h"
+
 #include <sys/uio.h>
 
 #include <array>
@@ -27,11 +32,6 @@
 #include <optional>
 #include <span>
 #include <string_view>
-
-#include "daemon/base/error.h"
-#include "daemon/base/limits.h"
-#include "daemon/runtime/loop.h"
-#include "daemon/runtime/task.h"
 
 namespace orlop::net {
 
@@ -105,7 +105,7 @@ protected:
     // end_input() later; start_send() writes pieces_ and calls sent(). Neither calls back inside.
     virtual void start_receive() = 0;
     virtual void start_send() = 0;
-    virtual void cancel_operations() = 0;   // waiters must still be resumed by the completion
+    virtual void cancel_operations() = 0;  // waiters must still be resumed by the completion
     virtual bool receive_in_flight() const = 0;
     virtual bool send_in_flight() const = 0;
     virtual void consumed(std::size_t bytes) {}
@@ -169,7 +169,6 @@ private:
     std::size_t piece_count_ = 0;
     std::optional<Error> write_error_;
     std::coroutine_handle<> writer_;
-
 };
 
 }  // namespace orlop::net

@@ -38,7 +38,7 @@ void TcpStream::on_received(Operation& operation) {
     } else {
         self.end_input(system_error(-operation.result, "receive"));
     }
-    self.settled_.set(); // last: who awaits close() may destroy the stream after the reader's turn
+    self.settled_.set();  // last: who awaits close() may destroy the stream after the reader's turn
 }
 
 void TcpStream::start_send() {
@@ -58,7 +58,7 @@ void TcpStream::start_send() {
 void TcpStream::on_sent(Operation& operation) {
     auto& self = *static_cast<TcpStream*>(operation.owner);
     self.sent(operation.result);
-    self.settled_.set(); // last, as in on_received
+    self.settled_.set();  // last, as in on_received
 }
 
 void TcpStream::shutdown_write() {

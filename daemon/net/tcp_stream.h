@@ -1,10 +1,10 @@
 // TcpStream: a Stream over one connected TCP socket. Takes ownership of the descriptor.
 #pragma once
 
-#include <memory>
-
 #include "daemon/net/stream.h"
 #include "daemon/runtime/event.h"
+
+#include <memory>
 
 namespace orlop::net {
 

@@ -13,8 +13,7 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> shake_hands(std::unique_ptr<St
         co_return std::unexpected(session.error());
     }
     auto tls = std::make_unique<TlsStream>(std::move(inner), std::move(*session));
-    auto shaken =
-        co_await tls->handshake(std::chrono::milliseconds(limits::tls_handshake_ms_max));
+    auto shaken = co_await tls->handshake(std::chrono::milliseconds(limits::tls_handshake_ms_max));
     if (!shaken) {
         co_await tls->close(Closing::orderly);
         co_return std::unexpected(shaken.error());
@@ -28,7 +27,8 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_connect(std::unique_ptr<St
                                                               const TlsIdentity& identity,
                                                               const SpiffeId& expected,
                                                               std::string resumption_key) {
-    mtls::ClientOptions options{mtls::ExpectedPeer::exactly(expected), std::move(resumption_key),
+    mtls::ClientOptions options{mtls::ExpectedPeer::exactly(expected),
+                                std::move(resumption_key),
                                 std::chrono::system_clock::now()};
     auto session = mtls::TlsSession::client(identity.context(), std::move(options));
     co_return co_await shake_hands(std::move(inner), std::move(session));

@@ -4,12 +4,12 @@
 // then owned by one core. Connections made from it keep it alive; rotation means a new one.
 #pragma once
 
+#include "daemon/base/identity.h"
+#include "daemon/net/tls_stream.h"
+
 #include <memory>
 #include <optional>
 #include <string>
-
-#include "daemon/base/identity.h"
-#include "daemon/net/tls_stream.h"
 
 namespace orlop::mtls {
 class TlsContext;

@@ -14,8 +14,8 @@ std::span<const std::uint8_t> as_bytes(std::string_view text) {
 }  // namespace
 
 TlsStream::TlsStream(std::unique_ptr<Stream> inner, mtls::TlsSession session)
-    : Stream(inner->loop()), inner_(std::move(inner)), session_(std::move(session)),
-      scope_(loop()), write_free_(loop()) {}
+    : Stream(inner->loop()), inner_(std::move(inner)), session_(std::move(session)), scope_(loop()),
+      write_free_(loop()) {}
 
 TlsStream::~TlsStream() = default;
 
@@ -27,8 +27,10 @@ void TlsStream::on_handshake_deadline(void* context) {
 
 void TlsStream::on_close_deadline(void* context) {
     auto& self = *static_cast<TlsStream*>(context);
-    self.inner_->abort(Error{ErrorKind::timed_out, "the peer does not take our close_notify",
-                             Side::internal, ETIMEDOUT});
+    self.inner_->abort(Error{ErrorKind::timed_out,
+                             "the peer does not take our close_notify",
+                             Side::internal,
+                             ETIMEDOUT});
 }
 
 runtime::Task<Result<void>> TlsStream::handshake(Duration timeout) {
@@ -193,7 +195,7 @@ runtime::Task<void> TlsStream::drain(TlsStream* self) {
     self->writing_ = false;
     self->draining_ = false;
     self->write_free_.set();
-    self->flush_soon(); // what fill() had to say meanwhile
+    self->flush_soon();  // what fill() had to say meanwhile
     self->sent(result ? static_cast<int>(total)
                       : -(result.error().sys_errno != 0 ? result.error().sys_errno : EPIPE));
 }

@@ -7,13 +7,13 @@
 //     if (auto shaken = co_await tls.handshake(timeout); !shaken) { ...; co_await tls.close(...); }
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <vector>
-
 #include "daemon/net/stream.h"
 #include "daemon/runtime/scope.h"
 #include "mtls/session.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
 
 namespace orlop::net {
 

@@ -95,11 +95,14 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
     auto caller = conversation.pod->workload;
     describe(conversation, route);
     bool allowed = choose(conversation, route);
-    auto* series = traffic_series(
-        core.metrics(), {telemetry::Reporter::source, caller.get(),
-                         route.wire.endpoint.workload.get(), route.service,
-                         telemetry::RequestProtocol::tcp, telemetry::SecurityPolicy::unknown,
-                         route.pinned->snapshot->mesh().cluster_id});
+    auto* series = traffic_series(core.metrics(),
+                                  {telemetry::Reporter::source,
+                                   caller.get(),
+                                   route.wire.endpoint.workload.get(),
+                                   route.service,
+                                   telemetry::RequestProtocol::tcp,
+                                   telemetry::SecurityPolicy::unknown,
+                                   route.pinned->snapshot->mesh().cluster_id});
     series->tcp_opened();
     auto closing = net::Closing::reset;
     if (allowed) {

@@ -1,11 +1,11 @@
 // Conversation: one captured connection of a pod, and what is known about its ends.
 #pragma once
 
-#include <memory>
-
 #include "daemon/base/ip.h"
 #include "daemon/net/tcp_stream.h"
 #include "daemon/proxy/core.h"
+
+#include <memory>
 
 namespace orlop::proxy {
 

@@ -1,24 +1,27 @@
 #include "daemon/proxy/core.h"
 
-#include <algorithm>
-#include <array>
-
 #include "daemon/base/log.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/tunnel_clients.h"
 #include "daemon/proxy/upstream_pool.h"
 
+#include <algorithm>
+#include <array>
+
 namespace orlop::proxy {
 
 LocalPod::LocalPod() = default;
 LocalPod::~LocalPod() = default;
 
-ProxyCore::ProxyCore(runtime::Loop& loop, net::SocketSource& sockets,
-                     telemetry::CoreMetrics& metrics, std::size_t index)
+ProxyCore::ProxyCore(runtime::Loop& loop,
+                     net::SocketSource& sockets,
+                     telemetry::CoreMetrics& metrics,
+                     std::size_t index)
     : loop_(loop), sockets_(sockets), metrics_(metrics), index_(index),
       random_(telemetry::FastRandom::seeded_by_kernel()),
-      exchanges_(std::make_unique<ExchangePool>(*this)), drain_(loop), scope_(loop), exit_scope_(loop) {}
+      exchanges_(std::make_unique<ExchangePool>(*this)), drain_(loop), scope_(loop),
+      exit_scope_(loop) {}
 
 ProxyCore::~ProxyCore() = default;
 
@@ -89,8 +92,7 @@ using Serve = runtime::Task<void> (*)(Conversation);
 // Takes over an accepted connection, or drops it when the core or the pod is over its share.
 void accept_into(ProxyCore& core, const LocalPodPtr& pod, int fd, Serve serve) {
     auto stream = std::make_unique<net::TcpStream>(core.loop(), fd);
-    Conversation conversation{&core, pod, nullptr, stream->local_address(),
-                              stream->peer_address()};
+    Conversation conversation{&core, pod, nullptr, stream->local_address(), stream->peer_address()};
     // Not steered: somebody inside the pod connected to the listener's own port.
     const auto* own = pod->workload.get();
     bool self_made =
@@ -111,8 +113,8 @@ void accept_into(ProxyCore& core, const LocalPodPtr& pod, int fd, Serve serve) {
     core.scope().spawn(serve, std::move(conversation));
 }
 
-std::unique_ptr<net::Listener> listen(ProxyCore& core, const LocalPodPtr& pod, UniqueFd fd,
-                                      Serve serve) {
+std::unique_ptr<net::Listener>
+listen(ProxyCore& core, const LocalPodPtr& pod, UniqueFd fd, Serve serve) {
     if (!fd.valid()) {
         return nullptr;
     }
@@ -145,8 +147,8 @@ void ProxyCore::open_pod(const std::string& uid, PodListeners listeners) {
 
 runtime::Task<void> ProxyCore::stop_listeners(ProxyCore* core, LocalPodPtr pod) {
     // Taken out first: a drain, a forced end and the pod's own end may overlap.
-    std::array listeners = {std::move(pod->outbound), std::move(pod->inbound),
-                            std::move(pod->hbone)};
+    std::array listeners = {
+        std::move(pod->outbound), std::move(pod->inbound), std::move(pod->hbone)};
     for (auto& listener : listeners) {
         if (listener) {
             co_await listener->stop();

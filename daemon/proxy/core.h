@@ -8,12 +8,6 @@
 //     core.open_pod(uid, std::move(listeners)) // on the pod's home core
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <unordered_map>
-#include <vector>
-
 #include "daemon/base/unique_fd.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/net/connector.h"
@@ -26,6 +20,12 @@
 #include "daemon/telemetry/explain.h"
 #include "daemon/telemetry/metrics.h"
 #include "daemon/telemetry/request_id.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace orlop::proxy {
 
@@ -67,7 +67,9 @@ struct PodListeners {
 
 class ProxyCore final : public runtime::Core::Guest {
 public:
-    ProxyCore(runtime::Loop& loop, net::SocketSource& sockets, telemetry::CoreMetrics& metrics,
+    ProxyCore(runtime::Loop& loop,
+              net::SocketSource& sockets,
+              telemetry::CoreMetrics& metrics,
               std::size_t index);
     ~ProxyCore() override;
 

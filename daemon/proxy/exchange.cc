@@ -1,12 +1,12 @@
 #include "daemon/proxy/exchange.h"
 
-#include <functional>
-
 #include "daemon/base/log.h"
 #include "daemon/codec/uri.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/labels.h"
+
+#include <functional>
 
 namespace orlop::proxy {
 
@@ -100,9 +100,12 @@ void Exchange::adopt(net::Stream& downstream, std::size_t head_bytes) {
         rebase(request_.fields.items[i].name);
         rebase(request_.fields.items[i].value);
     }
-    for (std::string_view* view :
-         {&request_.method, &request_.target, &request_.path, &request_.query, &request_.scheme,
-          &request_.authority}) {
+    for (std::string_view* view : {&request_.method,
+                                   &request_.target,
+                                   &request_.path,
+                                   &request_.query,
+                                   &request_.scheme,
+                                   &request_.authority}) {
         rebase(*view);
     }
     downstream.consume(head_bytes);
@@ -137,7 +140,7 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     begin(conversation);
     std::optional<LocalAnswer> answer = route(conversation);
     auto keep = route_ != nullptr && route_->retries.attempts > 0 ? RequestBody::Keep::for_retry
-                                                                 : RequestBody::Keep::no;
+                                                                  : RequestBody::Keep::no;
     body_.begin(request_, *conversation.stream, keep);
     if (!answer) {
         watch_downstream(*conversation.stream);
@@ -229,14 +232,21 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     if (host == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
     }
-    decide::RequestView view{request_.method, path_, request_.query, "http", request_.authority,
-                             {&request_.fields, request_.fields.count,
+    decide::RequestView view{request_.method,
+                             path_,
+                             request_.query,
+                             "http",
+                             request_.authority,
+                             {&request_.fields,
+                              request_.fields.count,
                               [](const void* context, std::size_t i) {
                                   const auto& field =
                                       static_cast<const FieldList*>(context)->items[i];
                                   return decide::HeaderField{field.name, field.value};
                               }},
-                             port, &caller_->labels, caller_->ns};
+                             port,
+                             &caller_->labels,
+                             caller_->ns};
     route_ = decide::match_route(*host, view, &match_);
     if (route_ == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
@@ -248,8 +258,8 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
         return redirect();
     }
     if (route_->direct_response) {
-        return LocalAnswer{route_->direct_response->status, route_->direct_response->body, "",
-                           "direct_response"};
+        return LocalAnswer{
+            route_->direct_response->status, route_->direct_response->body, "", "direct_response"};
     }
     // A pod's own address: its services' rules, but this one endpoint.
     destination_ = target.workload != nullptr ? target.destination : nullptr;
@@ -276,8 +286,8 @@ LocalAnswer Exchange::redirect() {
         location += request_.query;
     }
     rewrite_room_.assign(location.begin(), location.end());
-    return LocalAnswer{to.code, "", "", "direct_response", false,
-                       {rewrite_room_.data(), rewrite_room_.size()}};
+    return LocalAnswer{
+        to.code, "", "", "direct_response", false, {rewrite_room_.data(), rewrite_room_.size()}};
 }
 
 std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversation) {
@@ -322,8 +332,8 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::inject_fault() {
     }
     if (fault.abort_http_status != 0 &&
         decide::chance(fault.abort_percent, core_.random().next())) {
-        co_return LocalAnswer{fault.abort_http_status, "fault filter abort", "FI",
-                              "fault_filter_abort"};
+        co_return LocalAnswer{
+            fault.abort_http_status, "fault filter abort", "FI", "fault_filter_abort"};
     }
     co_return std::nullopt;
 }
@@ -347,7 +357,8 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
         if (pool_ == nullptr) {
             co_return LocalAnswer{503, "no healthy upstream", "UH", "no_healthy_upstream"};
         }
-        retrying.reset();  // a retry that has ended is in flight no more: the budget asks for others
+        retrying
+            .reset();  // a retry that has ended is in flight no more: the budget asks for others
         decide::RetryDecision next;
         if (!may_retry(outcome, next)) {
             record_.flags.add_name(next.flag);
@@ -359,8 +370,8 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
             }
             auto reply = decide::failure_reply(
                 outcome.failure, tries_ > 1 ? decide::Retried::yes : decide::Retried::no);
-            co_return LocalAnswer{reply.status, reply.body, reply.flag, reply.details,
-                                  reply.overloaded};
+            co_return LocalAnswer{
+                reply.status, reply.body, reply.flag, reply.details, reply.overloaded};
         }
         discard_response();
         retrying.emplace(state_->budget.retries);
@@ -374,8 +385,8 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
             co_return LocalAnswer{};
         }
         if (cut_ == Cut::route_timeout) {
-            auto reply = decide::failure_reply(decide::FailureKind::route_timeout,
-                                               decide::Retried::yes);
+            auto reply =
+                decide::failure_reply(decide::FailureKind::route_timeout, decide::Retried::yes);
             co_return LocalAnswer{reply.status, reply.body, reply.flag, reply.details};
         }
     }
@@ -408,24 +419,30 @@ void Exchange::close_record(const Conversation& conversation) {
     core_.metrics().count_path(record_.path_taken);
     record_.duration = core_.loop().now() - record_.started;
     telemetry::TrafficSeries* series = nullptr;
-    auto labels = [&](telemetry::Reporter reporter, const model::Workload* callee,
+    auto labels = [&](telemetry::Reporter reporter,
+                      const model::Workload* callee,
                       telemetry::SecurityPolicy security) {
         return traffic_series(core_.metrics(),
-                              {reporter, caller_.get(), callee, service_,
-                               telemetry::RequestProtocol::http, security,
+                              {reporter,
+                               caller_.get(),
+                               callee,
+                               service_,
+                               telemetry::RequestProtocol::http,
+                               security,
                                pinned_->snapshot->mesh().cluster_id});
     };
     if (pool_ != nullptr) {
         const model::Workload* callee = pool_->endpoint().workload.get();
         if (pool_->traffic == nullptr) {
-            pool_->traffic = labels(telemetry::Reporter::source, callee,
-                                    telemetry::SecurityPolicy::unknown);
+            pool_->traffic =
+                labels(telemetry::Reporter::source, callee, telemetry::SecurityPolicy::unknown);
         }
         series = pool_->traffic;
         // On the same node there is no second proxy: this one speaks for both ends.
         if (record_.path_taken == telemetry::PathTaken::same_node) {
             if (pool_->destination_traffic == nullptr) {
-                pool_->destination_traffic = labels(telemetry::Reporter::destination, callee,
+                pool_->destination_traffic = labels(telemetry::Reporter::destination,
+                                                    callee,
                                                     telemetry::SecurityPolicy::kernel_attested);
             }
             pool_->destination_traffic->count_request(record_);

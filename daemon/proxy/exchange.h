@@ -9,11 +9,6 @@
 // requests go on arriving there while tries are repeated.
 #pragma once
 
-#include <array>
-#include <optional>
-#include <string_view>
-#include <vector>
-
 #include "daemon/codec/h1/head.h"
 #include "daemon/codec/h1/writer.h"
 #include "daemon/decide/match_route.h"
@@ -21,6 +16,11 @@
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/request_body.h"
 #include "daemon/proxy/upstream_pool.h"
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
 
 namespace orlop::proxy {
 
@@ -50,7 +50,13 @@ public:
     void reset();
 
 private:
-    enum class Cut : unsigned char { none, route_timeout, per_try_timeout, downstream_gone, bad_body };
+    enum class Cut : unsigned char {
+        none,
+        route_timeout,
+        per_try_timeout,
+        downstream_gone,
+        bad_body
+    };
 
     // exchange.cc: the phases
     void begin(Conversation& conversation);
@@ -66,6 +72,8 @@ private:
     // exchange_try.cc: one try
     runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
     runtime::Task<decide::WireChoice> settle_wire();
+    void
+    note_try(const model::Endpoint& endpoint, const decide::Pick& pick, telemetry::PathTaken path);
     runtime::Task<decide::TryOutcome> exchange_bytes(Conversation& conversation);
     runtime::Task<Result<void>> send_request(Conversation& conversation);
     runtime::Task<decide::TryOutcome> await_head(Conversation& conversation);
@@ -106,11 +114,11 @@ private:
     h1::RequestHead request_;
     h1::ResponseHead response_;
     std::size_t response_head_bytes_ = 0;  // of the upstream's input, until the head is written
-    std::vector<char> head_;        // the request's head as received
-    std::vector<char> path_room_;   // its normalised path
+    std::vector<char> head_;               // the request's head as received
+    std::vector<char> path_room_;          // its normalised path
     std::string_view path_;
     std::vector<char> rewrite_room_;
-    std::vector<char> out_;         // a head being sent
+    std::vector<char> out_;  // a head being sent
     std::vector<h1::FieldEdit> edits_;
     std::array<char, 40> number_room_;
     std::array<char, h1::chunk_header_bytes_max> chunk_room_;
@@ -138,7 +146,7 @@ private:
     runtime::Timer per_try_timer_;
     std::optional<Instant> route_deadline_;
     Cut cut_ = Cut::none;
-    net::Interrupt interrupt_;      // of whatever is waited for without a connection
+    net::Interrupt interrupt_;  // of whatever is waited for without a connection
     bool awaiting_head_ = false;
     telemetry::RequestId request_id_;
     telemetry::RequestRecord record_;

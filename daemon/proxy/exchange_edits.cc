@@ -1,8 +1,8 @@
 // Heads as they are sent on: what is rewritten, added and stripped (istio-semantics §2, §4;
 // reliability: client-supplied identity headers).
-#include <charconv>
-
 #include "daemon/proxy/exchange.h"
+
+#include <charconv>
 
 namespace orlop::proxy {
 namespace {
@@ -60,8 +60,8 @@ std::string_view Exchange::rewritten_path() {
     }
     const std::string& uri = route_->rewrite->uri;
     rewrite_room_.assign(uri.begin(), uri.end());
-    bool prefix = match_ != nullptr && match_->uri &&
-                  match_->uri->kind == model::StringMatch::Kind::prefix;
+    bool prefix =
+        match_ != nullptr && match_->uri && match_->uri->kind == model::StringMatch::Kind::prefix;
     if (prefix) {
         std::string_view rest = path_.substr(std::min(match_->uri->text.size(), path_.size()));
         rewrite_room_.insert(rewrite_room_.end(), rest.begin(), rest.end());
@@ -83,7 +83,8 @@ Result<std::size_t> Exchange::write_upstream_head() {
     edit(Kind::set, "x-request-id", record_.request_id);
     edit(Kind::set_if_absent, "x-forwarded-proto", "http");
     auto [end, error] = std::to_chars(number_room_.data(), number_room_.data() + 16, tries_);
-    edit(Kind::set, "x-envoy-attempt-count",
+    edit(Kind::set,
+         "x-envoy-attempt-count",
          {number_room_.data(), static_cast<std::size_t>(end - number_room_.data())});
     edit_headers(route_->request_headers);
     if (weighted_ != nullptr) {
@@ -112,12 +113,13 @@ Result<std::size_t> Exchange::write_upstream_head() {
 Result<std::size_t> Exchange::write_downstream_head(h1::Framing framing, h1::ConnectionFate fate) {
     edits_.clear();
     if (!response_.interim && !response_.switches_protocol) {
-        auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(
-            core_.loop().now() - record_.started);
+        auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(core_.loop().now() -
+                                                                            record_.started);
         record_.upstream_service_time = waited;
         auto [end, error] =
             std::to_chars(number_room_.data(), number_room_.data() + 20, waited.count());
-        edit(Kind::set, "x-envoy-upstream-service-time",
+        edit(Kind::set,
+             "x-envoy-upstream-service-time",
              {number_room_.data(), static_cast<std::size_t>(end - number_room_.data())});
         edit_headers(route_->response_headers);
         if (weighted_ != nullptr) {

@@ -51,8 +51,7 @@ private:
 runtime::Task<Fate> Exchange::relay_response(Conversation& conversation) {
     record_.status = response_.status;
     record_.details = "via_upstream";
-    record_.grpc_status =
-        decide::parse_grpc_status(response_.fields.value(Known::grpc_status));
+    record_.grpc_status = decide::parse_grpc_status(response_.fields.value(Known::grpc_status));
     state_->series->count_status(response_.status);
     bool last = !request_.keep_alive || core_.draining() || uploading_ || !body_.complete();
     h1::Framing framing = response_.framing;
@@ -66,9 +65,11 @@ runtime::Task<Fate> Exchange::relay_response(Conversation& conversation) {
         co_await stop_upload(conversation);
         drop_connection(net::Closing::reset);
         record_.transport_failure = record_.keep(head.error().context);
-        co_return co_await answer_locally(
-            conversation, {502, "the upstream's response head cannot be passed on", "UPE",
-                           "upstream_response_head_invalid"});
+        co_return co_await answer_locally(conversation,
+                                          {502,
+                                           "the upstream's response head cannot be passed on",
+                                           "UPE",
+                                           "upstream_response_head_invalid"});
     }
     connection_->stream->consume(response_head_bytes_);
     record_.response_bytes = *head;
@@ -90,8 +91,7 @@ runtime::Task<Fate> Exchange::relay_response(Conversation& conversation) {
     }
     ++connection_->requests;
     bool reusable = response_.keep_alive && response_.framing != h1::Framing::until_close &&
-                    body_.complete() && connection_->stream->quiet() &&
-                    !request_.upgrade_requested;
+                    body_.complete() && connection_->stream->quiet() && !request_.upgrade_requested;
     if (reusable) {
         pool_->give_back(std::move(connection_));
     } else {
@@ -102,7 +102,8 @@ runtime::Task<Fate> Exchange::relay_response(Conversation& conversation) {
 }
 
 // The head waits for the first payload, so that both leave together.
-runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation, std::size_t head_size) {
+runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
+                                                 std::size_t head_size) {
     net::Stream& upstream = *connection_->stream;
     net::Stream& downstream = *conversation.stream;
     h1::BodyDecoder decoder(response_.framing, response_.content_length);
@@ -154,8 +155,8 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation, std
             co_return {};
         }
         if (step.state == h1::BodyState::refused) {
-            co_return fail(ErrorKind::invalid_input, "the upstream's body breaks its framing",
-                           Side::upstream);
+            co_return fail(
+                ErrorKind::invalid_input, "the upstream's body breaks its framing", Side::upstream);
         }
         if (step.state == h1::BodyState::need_more) {
             auto arrived = co_await upstream.more();

@@ -28,7 +28,8 @@ void Exchange::cut(Cut why) {
         bool late = why == Cut::route_timeout || why == Cut::per_try_timeout;
         connection_->stream->abort(Error{late ? ErrorKind::timed_out : ErrorKind::cancelled,
                                          late ? "request timeout" : "the request was given up",
-                                         Side::internal, 0});
+                                         Side::internal,
+                                         0});
     }
 }
 
@@ -123,18 +124,15 @@ void Exchange::discard_response() {
 // A warm connection may have been closed by the peer just before our bytes reached it. A request
 // that may be repeated without harm then goes to a fresh one and nobody notices.
 bool Exchange::stale_connection(const TryOutcome& outcome) const {
-    bool idempotent = request_.method_kind == h1::Method::get ||
-                      request_.method_kind == h1::Method::head ||
-                      request_.method_kind == h1::Method::options ||
-                      request_.method_kind == h1::Method::put ||
-                      request_.method_kind == h1::Method::del ||
-                      request_.method_kind == h1::Method::trace;
+    bool idempotent =
+        request_.method_kind == h1::Method::get || request_.method_kind == h1::Method::head ||
+        request_.method_kind == h1::Method::options || request_.method_kind == h1::Method::put ||
+        request_.method_kind == h1::Method::del || request_.method_kind == h1::Method::trace;
     bool broken = outcome.failure == FailureKind::reset ||
                   outcome.failure == FailureKind::terminated ||
                   outcome.failure == FailureKind::reset_before_request;
     return broken && idempotent && body_.replayable() && connection_ != nullptr &&
-           connection_->requests > 0 && connection_->stream->input().empty() &&
-           cut_ == Cut::none;
+           connection_->requests > 0 && connection_->stream->input().empty() && cut_ == Cut::none;
 }
 
 namespace {
@@ -158,10 +156,11 @@ static TryOutcome failed_connect(const Error& error, bool timed_out) {
 // that long beats refusing the request.
 runtime::Task<decide::WireChoice> Exchange::settle_wire() {
     constexpr Duration step = std::chrono::milliseconds(10);
-    Instant until = core_.loop().now() + remaining(std::chrono::milliseconds(limits::capture_wait_ms));
+    Instant until =
+        core_.loop().now() + remaining(std::chrono::milliseconds(limits::capture_wait_ms));
     while (true) {
-        auto choice = decide::wire_for(caller_.get(), pool_->endpoint(), &destination_->policy,
-                                       pinned_->snapshot->mesh());
+        auto choice = decide::wire_for(
+            caller_.get(), pool_->endpoint(), &destination_->policy, pinned_->snapshot->mesh());
         bool hopeful = choice.reason == decide::WireReason::strict_not_redirected;
         if (!hopeful || cut_ != Cut::none || core_.loop().now() >= until) {
             if (choice.wire == decide::Wire::refused) {
@@ -173,14 +172,33 @@ runtime::Task<decide::WireChoice> Exchange::settle_wire() {
     }
 }
 
+void Exchange::note_try(const model::Endpoint& endpoint,
+                        const decide::Pick& pick,
+                        telemetry::PathTaken path) {
+    try_record_ = record_.open_try();
+    try_record_->endpoint = endpoint.address;
+    try_record_->endpoint_name =
+        endpoint.workload ? record_.keep(endpoint.workload->name) : std::string_view();
+    try_record_->why = pick.why;
+    try_record_->skipped_unusable = pick.unusable;
+    try_record_->skipped_tried = pick.re_picks;
+    try_record_->path = record_.path_taken = path;
+    try_record_->timer = timeouts_.per_try.value_or(Duration::zero());
+    record_.upstream_host = endpoint.address;
+    if (endpoint.workload) {
+        record_.destination_workload = record_.keep(endpoint.workload->workload_name);
+        record_.destination_namespace = record_.keep(endpoint.workload->ns);
+    }
+}
+
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     if (cut_ == Cut::per_try_timeout) {
         cut_ = Cut::none;
         interrupt_.reset();
     }
     pool_.reset();
-    auto pick = state_->pick(*destination_,
-                             route_->retries.ignore_previous_hosts && tries_ > 1 ? &tried_ : nullptr);
+    auto pick = state_->pick(
+        *destination_, route_->retries.ignore_previous_hosts && tries_ > 1 ? &tried_ : nullptr);
     if (pick.index == decide::no_endpoint) {
         co_return TryOutcome{FailureKind::connect_failure, 0, std::nullopt, false, false};
     }
@@ -189,23 +207,15 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     tried_.add(endpoint.address);
     const model::MeshConfig& mesh = pinned_->snapshot->mesh();
     decide::WireChoice wire = co_await settle_wire();
-    try_record_ = record_.open_try();
-    try_record_->endpoint = endpoint.address;
-    try_record_->endpoint_name = endpoint.workload ? record_.keep(endpoint.workload->name)
-                                                   : std::string_view();
-    try_record_->why = pick.why;
-    try_record_->skipped_unusable = pick.unusable;
-    try_record_->skipped_tried = pick.re_picks;
-    try_record_->path = record_.path_taken = path_of(wire.wire);
-    try_record_->timer = timeouts_.per_try.value_or(Duration::zero());
-    record_.upstream_host = endpoint.address;
-    if (endpoint.workload) {
-        record_.destination_workload = record_.keep(endpoint.workload->workload_name);
-        record_.destination_namespace = record_.keep(endpoint.workload->ns);
-    }
+    note_try(endpoint, pick, path_of(wire.wire));
     Instant begun = core_.loop().now();
-    WireRequest request{&core_, conversation.pod, endpoint, wire.wire, mesh.transparent_source,
-                        conversation.peer.ip, remaining(destination_->policy.pool.connect_timeout),
+    WireRequest request{&core_,
+                        conversation.pod,
+                        endpoint,
+                        wire.wire,
+                        mesh.transparent_source,
+                        conversation.peer.ip,
+                        remaining(destination_->policy.pool.connect_timeout),
                         &interrupt_};
     count_at(pool_);
     TryOutcome outcome;
@@ -237,7 +247,8 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     }
     try_record_->duration = core_.loop().now() - begun;
     try_record_->status = outcome.status;
-    try_record_->outcome = outcome.failure == FailureKind::none ? "response" : failure_word(outcome);
+    try_record_->outcome =
+        outcome.failure == FailureKind::none ? "response" : failure_word(outcome);
     co_return outcome;
 }
 
@@ -348,8 +359,8 @@ runtime::Task<void> Exchange::upload(Exchange* self, Conversation* conversation)
         }
         self->arm_route_timer();
         if (self->timeouts_.per_try && self->awaiting_head_) {
-            self->core_.loop().timers().set(
-                self->per_try_timer_, self->core_.loop().now() + *self->timeouts_.per_try);
+            self->core_.loop().timers().set(self->per_try_timer_,
+                                            self->core_.loop().now() + *self->timeouts_.per_try);
         }
         self->watch_downstream(downstream);
     }
@@ -402,15 +413,14 @@ runtime::Task<TryOutcome> Exchange::await_head(Conversation& conversation) {
         }
         if (*arrived == 0) {
             TryOutcome outcome;
-            outcome.failure = upstream.input().empty() ? FailureKind::terminated
-                                                       : FailureKind::protocol_error;
+            outcome.failure =
+                upstream.input().empty() ? FailureKind::terminated : FailureKind::protocol_error;
             co_return outcome;
         }
     }
     TryOutcome outcome;
     outcome.status = response_.status;
-    outcome.grpc_status =
-        decide::parse_grpc_status(response_.fields.value(Known::grpc_status));
+    outcome.grpc_status = decide::parse_grpc_status(response_.fields.value(Known::grpc_status));
     outcome.rate_limited = response_.fields.find("x-envoy-ratelimited") != nullptr;
     co_return outcome;
 }

@@ -1,7 +1,5 @@
 // Connections that arrive at a pod: plaintext on its own ports, and HBONE on 15008. Both are
 // judged first, then handed to the app over its own loopback with the caller's address.
-#include <algorithm>
-
 #include "daemon/base/log.h"
 #include "daemon/decide/authenticate.h"
 #include "daemon/proxy/conversation.h"
@@ -9,6 +7,8 @@
 #include "daemon/proxy/labels.h"
 #include "daemon/proxy/relay.h"
 #include "daemon/proxy/tunnel.h"
+
+#include <algorithm>
 
 namespace orlop::proxy {
 namespace {
@@ -29,7 +29,9 @@ runtime::Task<Result<std::unique_ptr<net::TcpStream>>> connect_to_app(const Deli
     if (transparent && delivery.caller.ip.is_v4() == delivery.app.ip.is_v4()) {
         from = delivery.caller.ip;
     }
-    net::ConnectRequest wish{delivery.pod->network.get(), delivery.app, from,
+    net::ConnectRequest wish{delivery.pod->network.get(),
+                             delivery.app,
+                             from,
                              std::chrono::milliseconds(limits::connect_timeout_default_ms)};
     co_return co_await net::connect(delivery.core->loop(), delivery.core->sockets(), wish);
 }
@@ -51,9 +53,12 @@ struct InboundReport {
         }
         auto target = snapshot.resolve_outbound(delivery.pod->workload->ns, delivery.app);
         series = traffic_series(core.metrics(),
-                                {telemetry::Reporter::destination, source,
-                                 delivery.pod->workload.get(), target.service,
-                                 telemetry::RequestProtocol::tcp, security,
+                                {telemetry::Reporter::destination,
+                                 source,
+                                 delivery.pod->workload.get(),
+                                 target.service,
+                                 telemetry::RequestProtocol::tcp,
+                                 security,
                                  snapshot.mesh().cluster_id});
         series->tcp_opened();
         record.kind = telemetry::ExchangeKind::tcp;
@@ -84,8 +89,10 @@ struct InboundReport {
 
 // One stream of a peer's tunnel: 400 what is no tunnel to us, 401 whom policy refuses, 503 when
 // the app does not answer, else 200 and bytes.
-runtime::Task<void> serve_tunnel_stream(Delivery delivery, std::unique_ptr<TunnelStream> stream,
-                                        TunnelRequest request, SpiffeId peer,
+runtime::Task<void> serve_tunnel_stream(Delivery delivery,
+                                        std::unique_ptr<TunnelStream> stream,
+                                        TunnelRequest request,
+                                        SpiffeId peer,
                                         std::shared_ptr<Tunnel> tunnel) {
     auto drain = delivery.core->watch_drain();
     LiveStream live(delivery.pod->live, *stream);
@@ -95,13 +102,14 @@ runtime::Task<void> serve_tunnel_stream(Delivery delivery, std::unique_ptr<Tunne
                 std::ranges::find(workload->addresses, target->ip) != workload->addresses.end();
     std::uint16_t refusal = ours ? 0 : 400;
     InboundReport report(
-        {delivery.core, delivery.pod, ours ? *target : delivery.app, delivery.caller}, &peer,
+        {delivery.core, delivery.pod, ours ? *target : delivery.app, delivery.caller},
+        &peer,
         SecurityPolicy::mutual_tls);
     if (ours) {
         delivery.app = *target;
         auto verdict = decide::judge_inbound(
-            *workload, {decide::InboundTransport::mutual_tls, decide::SourceKind::other,
-                        target->port, &peer});
+            *workload,
+            {decide::InboundTransport::mutual_tls, decide::SourceKind::other, target->port, &peer});
         refusal = verdict.allowed ? 0 : 401;
     }
     if (refusal == 0) {
@@ -136,9 +144,9 @@ runtime::Task<void> serve_inbound(Conversation conversation) {
     auto source = pinned->snapshot->is_node_address(conversation.peer.ip)
                       ? decide::SourceKind::this_node
                       : decide::SourceKind::other;
-    auto verdict = decide::judge_inbound(*conversation.pod->workload,
-                                         {decide::InboundTransport::plaintext, source,
-                                          conversation.original.port, nullptr});
+    auto verdict = decide::judge_inbound(
+        *conversation.pod->workload,
+        {decide::InboundTransport::plaintext, source, conversation.original.port, nullptr});
     Delivery delivery{&core, conversation.pod, conversation.original, conversation.peer};
     InboundReport report(delivery, nullptr, SecurityPolicy::none);
     auto closing = net::Closing::reset;
@@ -148,9 +156,13 @@ runtime::Task<void> serve_inbound(Conversation conversation) {
         core.metrics().add(telemetry::CoreCounter::refused_strict);
         report.record.flags.add(ResponseFlag::DENY);
         report.record.transport_failure = decide::inbound_reason_name(verdict.reason);
-        log_line(LogLevel::info, "proxy", "refused {} -> {}/{} {}: {}",
-                 conversation.peer.to_string(), conversation.pod->workload->ns,
-                 conversation.pod->workload->name, conversation.original.to_string(),
+        log_line(LogLevel::info,
+                 "proxy",
+                 "refused {} -> {}/{} {}: {}",
+                 conversation.peer.to_string(),
+                 conversation.pod->workload->ns,
+                 conversation.pod->workload->name,
+                 conversation.original.to_string(),
                  decide::inbound_reason_name(verdict.reason));
     } else {
         auto app = co_await connect_to_app(delivery);
@@ -180,8 +192,11 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
     auto peer = tls ? net::peer_of(**tls) : std::nullopt;
     if (!tls || !peer) {
         core.metrics().add(telemetry::CoreCounter::handshakes_failed);
-        log_line(LogLevel::info, "hbone", "refused {} -> {}/{}: {}",
-                 conversation.peer.to_string(), conversation.pod->workload->ns,
+        log_line(LogLevel::info,
+                 "hbone",
+                 "refused {} -> {}/{}: {}",
+                 conversation.peer.to_string(),
+                 conversation.pod->workload->ns,
                  conversation.pod->workload->name,
                  tls ? "no peer identity" : tls.error().context.c_str());
         if (tls) {
@@ -198,15 +213,19 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
     LiveStream live(conversation.pod->live, transport);
     auto shared = std::make_shared<std::weak_ptr<Tunnel>>();
     Delivery delivery{&core, conversation.pod, conversation.original, conversation.peer};
-    auto tunnel = Tunnel::create(
-        std::move(*tls), h2::Role::server,
-        [delivery, peer = *peer, shared](std::unique_ptr<TunnelStream> stream,
-                                         TunnelRequest request) {
-            if (auto owner = shared->lock()) {
-                delivery.core->scope().spawn(&serve_tunnel_stream, delivery, std::move(stream),
-                                             std::move(request), peer, std::move(owner));
-            }
-        });
+    auto tunnel = Tunnel::create(std::move(*tls),
+                                 h2::Role::server,
+                                 [delivery, peer = *peer, shared](
+                                     std::unique_ptr<TunnelStream> stream, TunnelRequest request) {
+                                     if (auto owner = shared->lock()) {
+                                         delivery.core->scope().spawn(&serve_tunnel_stream,
+                                                                      delivery,
+                                                                      std::move(stream),
+                                                                      std::move(request),
+                                                                      peer,
+                                                                      std::move(owner));
+                                     }
+                                 });
     if (!tunnel) {
         co_await transport.close(net::Closing::reset);
         co_return;

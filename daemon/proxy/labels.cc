@@ -3,14 +3,20 @@
 namespace orlop::proxy {
 namespace {
 
-telemetry::PeerLabels labels_of(const model::Workload* workload, const std::string& principal,
+telemetry::PeerLabels labels_of(const model::Workload* workload,
+                                const std::string& principal,
                                 std::string_view cluster_id) {
     if (workload == nullptr) {
         return {};
     }
-    return {workload->workload_name, workload->ns,           principal,
-            workload->app,           workload->version,      workload->canonical_name,
-            workload->canonical_revision, cluster_id};
+    return {workload->workload_name,
+            workload->ns,
+            principal,
+            workload->app,
+            workload->version,
+            workload->canonical_name,
+            workload->canonical_revision,
+            cluster_id};
 }
 
 }  // namespace

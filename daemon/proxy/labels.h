@@ -1,11 +1,11 @@
 // Metric labels and record texts of workloads and destinations; made once per pair, then cached.
 #pragma once
 
-#include <string>
-
 #include "daemon/model/destination.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/telemetry/metrics.h"
+
+#include <string>
 
 namespace orlop::proxy {
 

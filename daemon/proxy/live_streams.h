@@ -2,10 +2,10 @@
 // A LiveStream registers a stream for as long as it lives. One core.
 #pragma once
 
-#include <cstddef>
-
 #include "daemon/net/stream.h"
 #include "daemon/runtime/task.h"
+
+#include <cstddef>
 
 namespace orlop::proxy {
 

@@ -51,13 +51,11 @@ struct Meaning {
 
 Meaning meaning_of(const Conversation& conversation) {
     const model::Snapshot& snapshot = *conversation.core->pinned()->snapshot;
-    auto target =
-        snapshot.resolve_outbound(conversation.pod->workload->ns, conversation.original);
+    auto target = snapshot.resolve_outbound(conversation.pod->workload->ns, conversation.original);
     Meaning meaning;
     meaning.known_service = target.service != nullptr && target.port != nullptr;
     meaning.known_workload = target.workload != nullptr;
-    meaning.registry_only =
-        snapshot.mesh().outbound_policy == model::OutboundPolicy::registry_only;
+    meaning.registry_only = snapshot.mesh().outbound_policy == model::OutboundPolicy::registry_only;
     if (meaning.known_service) {
         meaning.protocol = target.port->protocol;
         meaning.server_first = target.port->server_first;
@@ -76,7 +74,7 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
         // HTTP/2 with prior knowledge on a port declared http: passed on as it is.
         auto seen = co_await look_at(conversation, limits::downstream_idle_ms);
         co_return seen == h1::Looks::undecided ? Service::none
-                  : seen == h1::Looks::http2   ? Service::bytes
+        : seen == h1::Looks::http2             ? Service::bytes
                                                : Service::http;
     }
     if (!undeclared || meaning.server_first) {

@@ -4,10 +4,10 @@
 // At most one buffer of bytes per direction is held. Neither stream is closed.
 #pragma once
 
-#include <cstdint>
-
 #include "daemon/net/stream.h"
 #include "daemon/runtime/scope.h"
+
+#include <cstdint>
 
 namespace orlop::proxy {
 

@@ -4,8 +4,8 @@
 
 namespace orlop::proxy {
 
-RequestBody::State RequestBody::begin(const h1::MessageHead& head, net::Stream& downstream,
-                                      Keep keep) {
+RequestBody::State
+RequestBody::begin(const h1::MessageHead& head, net::Stream& downstream, Keep keep) {
     framing_ = head.framing;
     length_ = head.content_length;
     bytes_ = 0;

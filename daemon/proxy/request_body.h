@@ -5,11 +5,11 @@
 // limits::retry_body_bytes_max; beyond that retries are abandoned.
 #pragma once
 
-#include <string_view>
-#include <vector>
-
 #include "daemon/codec/h1/body.h"
 #include "daemon/net/stream.h"
+
+#include <string_view>
+#include <vector>
 
 namespace orlop::proxy {
 

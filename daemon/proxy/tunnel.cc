@@ -1,8 +1,8 @@
 #include "daemon/proxy/tunnel.h"
 
-#include <algorithm>
-
 #include "daemon/base/log.h"
+
+#include <algorithm>
 
 namespace orlop::proxy {
 namespace {
@@ -101,8 +101,10 @@ void TunnelStream::take(std::span<const std::uint8_t> bytes) {
     // The window is the bound: who reads from this stream may set a smaller limit for its gathering
     // of heads, which says nothing about what the peer may send.
     if (!append(bytes.data(), bytes.size(), limits::h2_stream_window_bytes)) {
-        abort(Error{ErrorKind::limit_exceeded, "h2_stream_window_bytes exceeded by the peer",
-                    Side::internal, 0});
+        abort(Error{ErrorKind::limit_exceeded,
+                    "h2_stream_window_bytes exceeded by the peer",
+                    Side::internal,
+                    0});
     }
 }
 
@@ -110,9 +112,11 @@ void TunnelStream::peer_reset(h2::ErrorCode code) {
     gone_ = true;
     sending_ = false;
     ErrorKind kind = code == h2::ErrorCode::refused_stream ? ErrorKind::refused : ErrorKind::reset;
-    Error error{kind, "the tunnel stream was reset (HTTP/2 code " +
-                          std::to_string(static_cast<std::uint32_t>(code)) + ")",
-                Side::internal, ECONNRESET};
+    Error error{kind,
+                "the tunnel stream was reset (HTTP/2 code " +
+                    std::to_string(static_cast<std::uint32_t>(code)) + ")",
+                Side::internal,
+                ECONNRESET};
     answered_.set();
     fail_stream(error);
     end_input(error);
@@ -145,8 +149,8 @@ Tunnel::Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept)
 
 Tunnel::~Tunnel() = default;
 
-Result<std::shared_ptr<Tunnel>> Tunnel::create(std::unique_ptr<net::TlsStream> transport,
-                                               h2::Role role, Accept accept) {
+Result<std::shared_ptr<Tunnel>>
+Tunnel::create(std::unique_ptr<net::TlsStream> transport, h2::Role role, Accept accept) {
     std::shared_ptr<Tunnel> tunnel(new Tunnel(std::move(transport), std::move(accept)));
     auto session = h2::Session::create(role, *tunnel, {});
     if (!session) {
@@ -177,9 +181,8 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
     }
     self->dead_ = true;  // no new writer from here on
     runtime::Timer deadline(&Tunnel::on_close_deadline, self.get());
-    self->loop().timers().set(deadline,
-                              self->loop().now() +
-                                  std::chrono::milliseconds(limits::tls_close_ms_max));
+    self->loop().timers().set(
+        deadline, self->loop().now() + std::chrono::milliseconds(limits::tls_close_ms_max));
     co_await self->writers_.join();
     deadline.cancel();
     self->session_->fail_streams(h2::ErrorCode::cancel);
@@ -190,8 +193,8 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
 // What is left to say is said to a peer that listens, or not at all.
 void Tunnel::on_close_deadline(void* context) {
     auto& self = *static_cast<Tunnel*>(context);
-    self.transport_->abort(Error{ErrorKind::timed_out, "the peer of a tunnel does not read",
-                                 Side::internal, ETIMEDOUT});
+    self.transport_->abort(Error{
+        ErrorKind::timed_out, "the peer of a tunnel does not read", Side::internal, ETIMEDOUT});
 }
 
 void Tunnel::flush_soon() {
@@ -229,9 +232,8 @@ TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
 
 // For the last events of a stream: the session may have forgotten it already.
 TunnelStream* Tunnel::last_word_to(h2::StreamId id) const {
-    auto found = std::ranges::find_if(streams_, [id](const TunnelStream* stream) {
-        return stream->id_ == id && !stream->gone_;
-    });
+    auto found = std::ranges::find_if(
+        streams_, [id](const TunnelStream* stream) { return stream->id_ == id && !stream->gone_; });
     return found == streams_.end() ? nullptr : *found;
 }
 

@@ -7,15 +7,15 @@
 // Lifetime: shared_ptr. One core.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "daemon/codec/h2/session.h"
 #include "daemon/net/tls_identity.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/scope.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace orlop::proxy {
 
@@ -68,8 +68,8 @@ public:
     // Called from the loop for each request of the peer; takes the stream.
     using Accept = std::function<void(std::unique_ptr<TunnelStream>, TunnelRequest)>;
 
-    static Result<std::shared_ptr<Tunnel>> create(std::unique_ptr<net::TlsStream> transport,
-                                                  h2::Role role, Accept accept);
+    static Result<std::shared_ptr<Tunnel>>
+    create(std::unique_ptr<net::TlsStream> transport, h2::Role role, Accept accept);
     ~Tunnel() override;
 
     static runtime::Task<void> serve(std::shared_ptr<Tunnel> self);

@@ -1,9 +1,9 @@
 #include "daemon/proxy/tunnel_clients.h"
 
-#include <algorithm>
-
 #include "daemon/base/log.h"
 #include "daemon/net/connector.h"
+
+#include <algorithm>
 
 namespace orlop::proxy {
 namespace {
@@ -33,8 +33,8 @@ struct TunnelClients::Waiter {
         changed.set();
     }
     static void on_deadline(void* self) {
-        static_cast<Waiter*>(self)->give_up(Error{ErrorKind::timed_out, "connect timeout (HBONE)",
-                                                  Side::upstream, ETIMEDOUT});
+        static_cast<Waiter*>(self)->give_up(
+            Error{ErrorKind::timed_out, "connect timeout (HBONE)", Side::upstream, ETIMEDOUT});
     }
     static void on_interrupt(void* self) {
         static_cast<Waiter*>(self)->give_up(
@@ -60,7 +60,8 @@ struct TunnelClients::Slot {
     }
 };
 
-TunnelClients::TunnelClients(ProxyCore& core) : core_(core), sweep_(&TunnelClients::on_sweep, this) {}
+TunnelClients::TunnelClients(ProxyCore& core)
+    : core_(core), sweep_(&TunnelClients::on_sweep, this) {}
 
 TunnelClients::~TunnelClients() = default;
 
@@ -84,9 +85,11 @@ TunnelClients::make_tunnel(const WireRequest& request) {
         error.context += " (HBONE; a NetworkPolicy may block port 15008)";
         co_return std::unexpected(std::move(error));
     }
-    auto tls = co_await net::tls_connect(
-        std::move(*tcp), *identity, expected,
-        request.endpoint.address.ip.to_string() + "|" + expected.to_string());
+    auto tls = co_await net::tls_connect(std::move(*tcp),
+                                         *identity,
+                                         expected,
+                                         request.endpoint.address.ip.to_string() + "|" +
+                                             expected.to_string());
     if (!tls) {
         core_.metrics().add(telemetry::CoreCounter::handshakes_failed);
         co_return std::unexpected(tls.error());
@@ -104,8 +107,10 @@ TunnelClients::make_tunnel(const WireRequest& request) {
 
 // Runs apart from the requests that wait for it: none of them may take the others' attempt away by
 // giving up, and none waits behind the attempts of others. `pod` keeps `self` alive.
-runtime::Task<void>
-TunnelClients::connect_slot(TunnelClients* self, LocalPodPtr pod, SlotPtr slot, WireRequest request) {
+runtime::Task<void> TunnelClients::connect_slot(TunnelClients* self,
+                                                LocalPodPtr pod,
+                                                SlotPtr slot,
+                                                WireRequest request) {
     slot->interrupt.reset();
     request.interrupt = &slot->interrupt;
     auto tunnel = co_await self->make_tunnel(request);
@@ -178,9 +183,9 @@ TunnelClients::open_stream(const WireRequest& request, SlotPtr slot, Waiter& wai
                                                 : "[" + request.caller.to_string() + "]";
     std::string forwarded = "for=\"" + caller + "\"";
     const model::Workload& source = *request.source->workload;
-    std::string baggage = "k8s.namespace.name=" + source.ns + ",k8s.deployment.name=" +
-                          source.workload_name + ",service.name=" + source.canonical_name +
-                          ",service.version=" + source.canonical_revision;
+    std::string baggage =
+        "k8s.namespace.name=" + source.ns + ",k8s.deployment.name=" + source.workload_name +
+        ",service.name=" + source.canonical_name + ",service.version=" + source.canonical_revision;
     const Field fields[] = {{"forwarded", forwarded}, {"baggage", baggage}};
     auto stream = (*tunnel)->open(request.endpoint.address.to_string(), fields);
     if (!stream) {
@@ -200,8 +205,8 @@ TunnelClients::open_stream(const WireRequest& request, SlotPtr slot, Waiter& wai
         co_return std::unexpected(status.error());
     }
     ErrorKind kind = *status == 401 || *status == 403 ? ErrorKind::denied : ErrorKind::refused;
-    co_return fail(kind,
-                   "the peer's node answered CONNECT with " + std::to_string(*status), Side::upstream);
+    co_return fail(
+        kind, "the peer's node answered CONNECT with " + std::to_string(*status), Side::upstream);
 }
 
 void TunnelClients::arm_sweep() {
@@ -236,8 +241,8 @@ void TunnelClients::prune(const model::Snapshot& snapshot) {
         }
         for (const auto& tunnel : slot->tunnels) {
             if (workload == nullptr) {
-                tunnel->abort(Error{ErrorKind::closed, "the destination pod is gone",
-                                    Side::upstream, 0});
+                tunnel->abort(
+                    Error{ErrorKind::closed, "the destination pod is gone", Side::upstream, 0});
             } else {
                 tunnel->begin_goaway();
             }
@@ -257,8 +262,8 @@ void TunnelClients::end_all() {
 }
 
 Error TunnelClients::end_error() {
-    return Error{ErrorKind::cancelled, "the source pod has left or its node stops", Side::internal,
-                 0};
+    return Error{
+        ErrorKind::cancelled, "the source pod has left or its node stops", Side::internal, 0};
 }
 
 std::size_t TunnelClients::size() const {

@@ -7,7 +7,8 @@ namespace orlop::proxy {
 // --- UpstreamConnection ---
 
 UpstreamConnection::UpstreamConnection(std::shared_ptr<Pool> owner,
-                                       std::unique_ptr<net::Stream> bytes, decide::Wire over)
+                                       std::unique_ptr<net::Stream> bytes,
+                                       decide::Wire over)
     : pool(std::move(owner)), stream(std::move(bytes)), wire(over),
       idle(&UpstreamConnection::on_end, this) {}
 
@@ -51,8 +52,8 @@ void Pool::give_back(std::unique_ptr<UpstreamConnection> connection) {
     UpstreamConnection& kept = *connection;
     idle_.push_back(std::move(connection));
     core_.metrics().add(telemetry::CoreGauge::upstream_idle, 1);
-    core_.loop().timers().set(kept.idle, core_.loop().now() +
-                                             std::chrono::milliseconds(limits::upstream_idle_ms));
+    core_.loop().timers().set(
+        kept.idle, core_.loop().now() + std::chrono::milliseconds(limits::upstream_idle_ms));
     kept.stream->watch_end(&UpstreamConnection::on_end, &kept);
     kept.stream->read_ahead();
 }
@@ -170,8 +171,7 @@ decide::Pick DestinationState::pick(const model::Destination& destination,
                           if (at.state->follows(*at.destination)) {
                               return at.state->pools_[index]->active;
                           }
-                          const Pool* pool =
-                              at.state->find_pool(at.destination->endpoints[index]);
+                          const Pool* pool = at.state->find_pool(at.destination->endpoints[index]);
                           return pool == nullptr ? 0 : pool->active;
                       }};
     request.tried = tried;
@@ -185,8 +185,8 @@ void DestinationState::end_all() {
     }
 }
 
-std::shared_ptr<DestinationState> destination_state(ProxyCore& core, LocalPod& pod,
-                                                    const model::Destination& destination) {
+std::shared_ptr<DestinationState>
+destination_state(ProxyCore& core, LocalPod& pod, const model::Destination& destination) {
     auto& state = pod.destinations[destination.key];
     if (!state) {
         state = std::make_shared<DestinationState>(core, core.random().next());
@@ -195,8 +195,8 @@ std::shared_ptr<DestinationState> destination_state(ProxyCore& core, LocalPod& p
     return state;
 }
 
-runtime::Task<Result<std::unique_ptr<UpstreamConnection>>>
-acquire(std::shared_ptr<Pool> pool, const WireRequest& request) {
+runtime::Task<Result<std::unique_ptr<UpstreamConnection>>> acquire(std::shared_ptr<Pool> pool,
+                                                                   const WireRequest& request) {
     if (auto warm = pool->take_idle(request.wire)) {
         co_return std::move(warm);
     }

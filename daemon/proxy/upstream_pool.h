@@ -7,21 +7,22 @@
 // a close by the peer is noticed before the next use.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <vector>
-
 #include "daemon/decide/balance.h"
 #include "daemon/decide/retry.h"
 #include "daemon/proxy/wire.h"
 #include "daemon/telemetry/metrics.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
 
 namespace orlop::proxy {
 
 class Pool;
 
 struct UpstreamConnection {
-    UpstreamConnection(std::shared_ptr<Pool> owner, std::unique_ptr<net::Stream> bytes,
+    UpstreamConnection(std::shared_ptr<Pool> owner,
+                       std::unique_ptr<net::Stream> bytes,
                        decide::Wire over);
     std::shared_ptr<Pool> pool;
     std::unique_ptr<net::Stream> stream;
@@ -47,7 +48,7 @@ public:
         endpoint_ = endpoint;
         traffic = destination_traffic = nullptr;  // labels may have changed
     }
-    std::uint32_t active = 0;  // requests at this endpoint
+    std::uint32_t active = 0;                                 // requests at this endpoint
     telemetry::TrafficSeries* traffic = nullptr;              // reporter=source, cached
     telemetry::TrafficSeries* destination_traffic = nullptr;  // same node: the other end's view
     decide::Wire traffic_wire = decide::Wire::refused;
@@ -89,11 +90,11 @@ private:
 };
 
 // The state of `destination` for `pod`, following the pinned snapshot.
-std::shared_ptr<DestinationState> destination_state(ProxyCore& core, LocalPod& pod,
-                                                    const model::Destination& destination);
+std::shared_ptr<DestinationState>
+destination_state(ProxyCore& core, LocalPod& pod, const model::Destination& destination);
 
 // A connection to `pool`'s endpoint: warm or new. `timeout` bounds the connecting.
-runtime::Task<Result<std::unique_ptr<UpstreamConnection>>>
-acquire(std::shared_ptr<Pool> pool, const WireRequest& request);
+runtime::Task<Result<std::unique_ptr<UpstreamConnection>>> acquire(std::shared_ptr<Pool> pool,
+                                                                   const WireRequest& request);
 
 }  // namespace orlop::proxy

@@ -1,9 +1,9 @@
 #include "daemon/proxy/wire.h"
 
-#include <algorithm>
-
 #include "daemon/net/connector.h"
 #include "daemon/proxy/tunnel_clients.h"
+
+#include <algorithm>
 
 namespace orlop::proxy {
 namespace {
@@ -44,16 +44,22 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
     case decide::Wire::same_node: {
         LocalPodPtr callee = core.find_pod(request.endpoint.workload->uid);
         if (!callee || !callee->network) {
-            co_return fail(ErrorKind::refused, "the callee's pod has left this node",
-                           Side::upstream);
+            co_return fail(
+                ErrorKind::refused, "the callee's pod has left this node", Side::upstream);
         }
-        net::ConnectRequest wish{callee->network.get(), request.endpoint.address,
-                                 address_to_show(request), request.timeout, request.interrupt};
+        net::ConnectRequest wish{callee->network.get(),
+                                 request.endpoint.address,
+                                 address_to_show(request),
+                                 request.timeout,
+                                 request.interrupt};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::plaintext: {
-        net::ConnectRequest wish{request.source->network.get(), request.endpoint.address,
-                                 std::nullopt, request.timeout, request.interrupt};
+        net::ConnectRequest wish{request.source->network.get(),
+                                 request.endpoint.address,
+                                 std::nullopt,
+                                 request.timeout,
+                                 request.interrupt};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::refused:

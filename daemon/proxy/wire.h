@@ -2,12 +2,12 @@
 // kernel-attested shortcut into the callee's namespace, or a stream of an HBONE tunnel.
 #pragma once
 
-#include <memory>
-
 #include "daemon/decide/authenticate.h"
 #include "daemon/model/destination.h"
 #include "daemon/net/stream.h"
 #include "daemon/proxy/core.h"
+
+#include <memory>
 
 namespace orlop::proxy {
 
@@ -17,8 +17,8 @@ struct WireRequest {
     model::Endpoint endpoint;  // a copy: connecting outlives the snapshot it came from
     decide::Wire wire = decide::Wire::plaintext;
     bool transparent_source = true;
-    IpAddress caller;          // the address the app shall see on the same-node wire
-    Duration timeout{};        // of the whole opening; zero or less: none
+    IpAddress caller;                     // the address the app shall see on the same-node wire
+    Duration timeout{};                   // of the whole opening; zero or less: none
     net::Interrupt* interrupt = nullptr;  // ends the opening as cancelled
 };
 

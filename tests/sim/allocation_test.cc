@@ -3,8 +3,8 @@
 
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace orlop::sim {
@@ -27,8 +27,8 @@ void* counted(std::size_t size) {
     return memory;
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim
 
 #if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) &&                         \
     !__has_feature(thread_sanitizer)
@@ -52,7 +52,6 @@ void operator delete[](void* memory, std::size_t) noexcept {
 }
 #define ORLOP_COUNTS_ALLOCATIONS 1
 #endif
-
 
 namespace orlop::sim {
 namespace {
@@ -107,7 +106,8 @@ private:
 Task<bool> receive_fixed(World* world, int fd, std::string_view mark, std::size_t* total) {
     std::array<char, 4096> seen;
     std::size_t size = 0;
-    while (size < mark.size() || std::string_view(seen.data(), size).substr(size - mark.size()) != mark) {
+    while (size < mark.size() ||
+           std::string_view(seen.data(), size).substr(size - mark.size()) != mark) {
         runtime::Operation operation;
         operation.code = runtime::OpCode::receive;
         operation.fd = fd;
@@ -165,8 +165,10 @@ Task<void> ask_many(World* world, Exchanges* exchanges) {
 Task<void> answer_many(App* app, ScriptedPeer* peer, std::size_t) {
     auto* exchanges = static_cast<Exchanges*>(app->context);
     std::size_t total = 0;
-    while (co_await receive_fixed(&app->world(), peer->fd(),
-                                  exchanges->request.substr(exchanges->request.size() - 4), &total) &&
+    while (co_await receive_fixed(&app->world(),
+                                  peer->fd(),
+                                  exchanges->request.substr(exchanges->request.size() - 4),
+                                  &total) &&
            co_await send_fixed(&app->world(), peer->fd(), exchanges->answer)) {
     }
 }
@@ -222,7 +224,8 @@ spec:
                    "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n...end"},
                   vs},
              Warm{"POST with a body",
-                  {"POST /a HTTP/1.1\r\nhost: shop\r\nx-user: me\r\ncontent-length: 8\r\n\r\nbodybody",
+                  {"POST /a HTTP/1.1\r\nhost: shop\r\nx-user: me\r\ncontent-length: "
+                   "8\r\n\r\nbodybody",
                    "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n...end"},
                   vs},
          }) {
@@ -233,5 +236,5 @@ spec:
 #endif
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

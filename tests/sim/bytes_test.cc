@@ -156,8 +156,8 @@ TEST(Bytes, a_caller_that_resets_ends_the_connecting) {
     ASSERT_EQ(shop.world.settle(), FakeEnd::done);
     shop.world.scope().spawn(&Occupy::reset_soon, &shop.world);
     ASSERT_EQ(shop.world.settle(), FakeEnd::done);
-    EXPECT_TRUE(shop.world.run_until(
-        [&] { return shop.world.node(0).core->scope().live() == 0; }, milliseconds(100)))
+    EXPECT_TRUE(shop.world.run_until([&] { return shop.world.node(0).core->scope().live() == 0; },
+                                     milliseconds(100)))
         << "still connecting for somebody who left";
     occupant.reset();
     runtime::ScriptedListener drain(shop.world.loop, listener);
@@ -192,5 +192,5 @@ TEST(Inbound, a_strict_pod_refuses_plaintext_with_a_reset_before_any_byte) {
     }
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

@@ -19,8 +19,8 @@ const std::string get_line = "GET / HTTP/1.1\r\nhost: shop\r\n\r\n";
 
 // --- several requests on one connection ----------------------------------------------------------
 
-Task<void> ask_in_turn(World* world, std::vector<std::string> requests,
-                       std::vector<Answer>* answers) {
+Task<void>
+ask_in_turn(World* world, std::vector<std::string> requests, std::vector<Answer>* answers) {
     ScriptedPeer peer(world->loop, world->network.socket());
     co_await peer.connect(*SocketAddress::parse("10.96.0.1:80"));
     for (auto& request : requests) {
@@ -56,8 +56,8 @@ TEST(Http, keeps_both_connections_over_many_requests) {
     }
 }
 
-Task<void> pipeline(World* world, std::string bytes, std::size_t count,
-                    std::vector<Answer>* answers) {
+Task<void>
+pipeline(World* world, std::string bytes, std::size_t count, std::vector<Answer>* answers) {
     ScriptedPeer peer(world->loop, world->network.socket());
     co_await peer.connect(*SocketAddress::parse("10.96.0.1:80"));
     co_await peer.send(std::move(bytes));
@@ -76,7 +76,8 @@ TEST(Http, answers_pipelined_requests_in_order_bodies_included) {
         for (int i = 0; i < 6; ++i) {
             std::string n = std::to_string(i);
             bytes += "POST /" + n + " HTTP/1.1\r\nhost: shop\r\ncontent-length: 5\r\n\r\nbody" + n;
-            bytes += "POST /c" + n + " HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n" +
+            bytes += "POST /c" + n +
+                     " HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n" +
                      "3\r\nchu\r\n4\r\nnks" + n + "\r\n0\r\n\r\n";
         }
         std::vector<Answer> answers;
@@ -97,7 +98,8 @@ TEST(Http, answers_pipelined_requests_in_order_bodies_included) {
 TEST(Http, passes_chunked_bodies_and_trailers_both_ways) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         Shop shop({.seed = seed});
-        App app(shop.world, "10.0.0.1:9090",
+        App app(shop.world,
+                "10.0.0.1:9090",
                 always({chunked(200, {"hello ", std::string(9000, 'x'), "end"}, "x-sum: 7\r\n")}));
         Answer answer = shop.world.ask("POST /up HTTP/1.1\r\nhost: shop\r\n"
                                        "transfer-encoding: chunked\r\n\r\n"
@@ -131,8 +133,8 @@ TEST(Http, knows_which_answers_have_no_body) {
         App app(shop.world, "10.0.0.1:9090", always({one.reply}));
         std::string line = one.method + " / HTTP/1.1\r\nhost: shop\r\n\r\n";
         std::vector<Answer> answers;
-        shop.world.scope().spawn(&ask_in_turn, &shop.world,
-                                 std::vector<std::string>{line, line, line}, &answers);
+        shop.world.scope().spawn(
+            &ask_in_turn, &shop.world, std::vector<std::string>{line, line, line}, &answers);
         ASSERT_EQ(shop.world.settle(), FakeEnd::done);
         ASSERT_EQ(answers.size(), 3u) << one.reply;
         EXPECT_EQ(answers[2].status, one.status) << one.reply;
@@ -149,7 +151,8 @@ TEST(Http, an_answer_that_ends_with_its_connection_ends_ours_too) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
         Shop shop({.seed = seed});
         std::string body(30'000, 'z');
-        App app(shop.world, "10.0.0.1:9090",
+        App app(shop.world,
+                "10.0.0.1:9090",
                 always({"HTTP/1.1 200 OK\r\n\r\n" + body, {}, Reply::Then::close}));
         Answer answer = shop.world.ask(get_line);
         EXPECT_EQ(answer.body, body);
@@ -177,11 +180,13 @@ TEST(Http, a_truncated_answer_is_never_a_success) {
          }) {
         for (std::uint64_t seed = 1; seed <= 10; ++seed) {
             Shop shop({.seed = seed});
-            App app(shop.world, "10.0.0.1:9090",
-                    [&](const Request&, std::size_t) { return Reply{cut.reply, {}, cut.then}; });
+            App app(shop.world, "10.0.0.1:9090", [&](const Request&, std::size_t) {
+                return Reply{cut.reply, {}, cut.then};
+            });
             Answer answer = shop.world.ask(get_line);
             EXPECT_FALSE(answer.complete && answer.status == 200)
-                << cut.reply << " seed " << seed << "\n" << answer.head << answer.body;
+                << cut.reply << " seed " << seed << "\n"
+                << answer.head << answer.body;
             shop.world.finish();
         }
     }
@@ -255,7 +260,8 @@ Task<void> expect_server(App* app, ScriptedPeer* peer, std::size_t) {
     co_await peer->send("HTTP/1.1 100 Continue\r\n\r\n");
     request.body = co_await peer->receive_exactly(6);
     app->requests.push_back(request);
-    co_await peer->send("HTTP/1.1 103 Early Hints\r\nlink: </s.css>\r\n\r\n" + response(200, "done"));
+    co_await peer->send("HTTP/1.1 103 Early Hints\r\nlink: </s.css>\r\n\r\n" +
+                        response(200, "done"));
     (void)co_await peer->receive_all();
 }
 
@@ -279,7 +285,8 @@ TEST(Http, passes_100_continue_and_early_hints) {
 
 TEST(Http, does_not_bother_a_client_with_a_100_it_did_not_ask_for) {
     Shop shop;
-    App app(shop.world, "10.0.0.1:9090",
+    App app(shop.world,
+            "10.0.0.1:9090",
             always({"HTTP/1.1 100 Continue\r\n\r\n" + response(200, "x")}));
     std::vector<std::string> interim;
     Answer answer = shop.world.ask(get_line);
@@ -338,7 +345,8 @@ TEST(Http, the_body_of_an_upgrade_request_reaches_the_application_once) {
     App app(shop.world, "10.0.0.1:9090", &upgrade_server);
     std::string got;
     shop.world.scope().spawn(
-        &upgrade_client, &shop.world,
+        &upgrade_client,
+        &shop.world,
         std::string("POST /ws HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\n"
                     "upgrade: websocket\r\ncontent-length: 4\r\n\r\nBODY"),
         &got);
@@ -390,9 +398,11 @@ TEST(Http, every_ambiguous_framing_is_400_and_an_orderly_close) {
             App app(shop.world, "10.0.0.1:9090", always({}));
             Answer answer;
             bool closed = false;
-            shop.world.scope().spawn(&ask_and_see_the_end, &shop.world,
+            shop.world.scope().spawn(&ask_and_see_the_end,
+                                     &shop.world,
                                      request + "GET /smuggled HTTP/1.1\r\nhost: shop\r\n\r\n",
-                                     &answer, &closed);
+                                     &answer,
+                                     &closed);
             ASSERT_EQ(shop.world.settle(), FakeEnd::done) << shop.world.network.describe();
             EXPECT_TRUE(answer.status == 400 || answer.status == 501) << request << answer.head;
             EXPECT_TRUE(answer.complete) << "the answer was lost: " << request << " seed " << seed;
@@ -409,11 +419,13 @@ TEST(Http, a_bad_chunk_after_the_head_went_on_is_400_and_cuts_the_upstream) {
         App app(shop.world, "10.0.0.1:9090", always({}));
         Answer answer;
         bool closed = false;
-        shop.world.scope().spawn(&ask_and_see_the_end, &shop.world,
+        shop.world.scope().spawn(&ask_and_see_the_end,
+                                 &shop.world,
                                  std::string("POST / HTTP/1.1\r\nhost: shop\r\n"
                                              "transfer-encoding: chunked\r\n\r\n"
                                              "3\r\nabc\r\nzz\r\nabc\r\n"),
-                                 &answer, &closed);
+                                 &answer,
+                                 &closed);
         ASSERT_EQ(shop.world.settle(), FakeEnd::done) << shop.world.network.describe();
         EXPECT_EQ(answer.status, 400);
         EXPECT_TRUE(answer.complete) << "seed " << seed;
@@ -437,10 +449,13 @@ spec:
 )");
         Answer answer;
         bool closed = false;
-        shop.world.scope().spawn(&ask_and_see_the_end, &shop.world,
+        shop.world.scope().spawn(&ask_and_see_the_end,
+                                 &shop.world,
                                  "POST /unknown HTTP/1.1\r\nhost: shop\r\nx-request-id: test\r\n"
-                                 "content-length: 50000\r\n\r\n" + std::string(50'000, 'u'),
-                                 &answer, &closed);
+                                 "content-length: 50000\r\n\r\n" +
+                                     std::string(50'000, 'u'),
+                                 &answer,
+                                 &closed);
         ASSERT_EQ(shop.world.settle(), FakeEnd::done) << shop.world.network.describe();
         EXPECT_EQ(answer.status, 404) << "seed " << seed;
         EXPECT_TRUE(answer.complete) << "seed " << seed;
@@ -454,16 +469,19 @@ TEST(Http, responses_that_break_http_are_502) {
     for (const std::string& reply : {
              std::string("nonsense\r\n\r\n"),
              std::string("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
-             std::string("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n"),
-             std::string("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+             std::string(
+                 "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n"),
+             std::string(
+                 "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
          }) {
         Shop shop;
         App app(shop.world, "10.0.0.1:9090", always({reply}));
         Answer answer = shop.world.get();
         EXPECT_EQ(answer.status, 502) << reply;
         EXPECT_EQ(shop.world.flags("test"), "UPE") << reply;
-        EXPECT_EQ(answer.body, "upstream connect error or disconnect/reset before headers. "
-                               "reset reason: protocol error");
+        EXPECT_EQ(answer.body,
+                  "upstream connect error or disconnect/reset before headers. "
+                  "reset reason: protocol error");
         shop.world.finish();
     }
 }
@@ -471,8 +489,9 @@ TEST(Http, responses_that_break_http_are_502) {
 TEST(Http, strips_commands_and_identities_a_stranger_could_forge) {
     Shop shop;
     App app(shop.world, "10.0.0.1:9090", always({}));
-    Answer answer = shop.world.get("/", "x-envoy-max-retries: 9\r\nx-forwarded-client-cert: me\r\n"
-                                        "x-envoy-upstream-rq-timeout-ms: 1\r\nx-mine: kept\r\n");
+    Answer answer = shop.world.get("/",
+                                   "x-envoy-max-retries: 9\r\nx-forwarded-client-cert: me\r\n"
+                                   "x-envoy-upstream-rq-timeout-ms: 1\r\nx-mine: kept\r\n");
     EXPECT_EQ(answer.status, 200);
     ASSERT_EQ(app.requests.size(), 1u);
     EXPECT_EQ(app.requests[0].count("x-envoy-max-retries"), 0u);
@@ -484,5 +503,5 @@ TEST(Http, strips_commands_and_identities_a_stranger_could_forge) {
     shop.world.finish();
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

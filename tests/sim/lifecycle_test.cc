@@ -44,7 +44,7 @@ TEST(CallerLeaves, the_upstream_is_cut_and_the_record_says_DC) {
             struct Watching {
                 static Task<void> serve(App* app, ScriptedPeer* peer, std::size_t) {
                     (void)co_await peer->receive_until("\r\n\r\n");
-                    (void)co_await peer->receive_all(); // ends only because we are cut
+                    (void)co_await peer->receive_all();  // ends only because we are cut
                     *static_cast<Instant*>(app->context) = app->world().network.virtual_now();
                 }
             };
@@ -52,8 +52,8 @@ TEST(CallerLeaves, the_upstream_is_cut_and_the_record_says_DC) {
             App app(shop.world, "10.0.0.1:9090", &Watching::serve);
             app.context = &cut;
             Instant begun = shop.world.network.virtual_now();
-            shop.world.scope().spawn(&ask_and_leave, &shop.world, get_line,
-                                     Duration(milliseconds(100)), reset);
+            shop.world.scope().spawn(
+                &ask_and_leave, &shop.world, get_line, Duration(milliseconds(100)), reset);
             ASSERT_TRUE(shop.world.run_until([&] { return cut != Instant{}; }, seconds(5)))
                 << "the upstream was not told, seed " << seed;
             EXPECT_LT(cut - begun, milliseconds(130));
@@ -79,9 +79,10 @@ TEST(CallerLeaves, during_a_fault_delay_a_back_off_and_connecting) {
         if (wait.endpoint) {
             app = std::make_unique<App>(shop.world, "10.0.0.1:9090", always({}));
         }
-        shop.world.scope().spawn(&ask_and_leave, &shop.world, get_line,
-                                 Duration(milliseconds(100)), false);
-        ASSERT_TRUE(shop.world.run_until([&] { return !shop.world.explain("test").empty(); }, seconds(5)))
+        shop.world.scope().spawn(
+            &ask_and_leave, &shop.world, get_line, Duration(milliseconds(100)), false);
+        ASSERT_TRUE(
+            shop.world.run_until([&] { return !shop.world.explain("test").empty(); }, seconds(5)))
             << wait.route;
         EXPECT_NE(shop.world.flags("test").find("DC"), std::string::npos) << wait.route;
         shop.world.finish();
@@ -91,11 +92,15 @@ TEST(CallerLeaves, during_a_fault_delay_a_back_off_and_connecting) {
 TEST(CallerLeaves, while_an_interim_answer_and_the_answer_arrive_together) {
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         Shop shop({.seed = seed, .pipe_bytes_min = 64, .pipe_bytes_max = 256});
-        App app(shop.world, "10.0.0.1:9090",
-                always({"HTTP/1.1 103 Early Hints\r\nlink: " + std::string(900, 'l') +
-                        "\r\n\r\n" + response(200, std::string(2000, 'b'))}));
-        shop.world.scope().spawn(&ask_and_leave, &shop.world, get_line,
-                                 Duration(std::chrono::microseconds(seed * 150)), seed % 2 == 0);
+        App app(shop.world,
+                "10.0.0.1:9090",
+                always({"HTTP/1.1 103 Early Hints\r\nlink: " + std::string(900, 'l') + "\r\n\r\n" +
+                        response(200, std::string(2000, 'b'))}));
+        shop.world.scope().spawn(&ask_and_leave,
+                                 &shop.world,
+                                 get_line,
+                                 Duration(std::chrono::microseconds(seed * 150)),
+                                 seed % 2 == 0);
         ASSERT_EQ(shop.world.settle(), FakeEnd::done);
         shop.world.finish();
     }
@@ -107,12 +112,15 @@ TEST(CallerLeaves, in_the_middle_of_its_upload) {
         shop.route("    retries: {attempts: 3, retryOn: 5xx}\n");
         App app(shop.world, "10.0.0.1:9090", always({}));
         shop.world.scope().spawn(
-            &ask_and_leave, &shop.world,
+            &ask_and_leave,
+            &shop.world,
             "POST / HTTP/1.1\r\nhost: shop\r\nx-request-id: test\r\ncontent-length: 90000\r\n\r\n" +
                 std::string(40'000, 'p'),
-            Duration(milliseconds(seed)), seed % 2 == 0);
+            Duration(milliseconds(seed)),
+            seed % 2 == 0);
         ASSERT_EQ(shop.world.settle(), FakeEnd::done);
-        ASSERT_TRUE(shop.world.run_until([&] { return !shop.world.explain("test").empty(); }, seconds(5)));
+        ASSERT_TRUE(
+            shop.world.run_until([&] { return !shop.world.explain("test").empty(); }, seconds(5)));
         EXPECT_EQ(shop.world.flags("test"), "DC") << "seed " << seed;
         EXPECT_TRUE(app.requests.empty());
         shop.world.finish();
@@ -203,11 +211,17 @@ TEST(ShutDown, ends_everything_whatever_it_waits_for) {
     for (const Wait& wait : {
              Wait{"an answer", "", {"", minutes(100)}, get_line},
              Wait{"an answer, with the next request already here", "", {"", minutes(100)}, two},
-             Wait{"a fault delay", "    fault: {delay: {percentage: {value: 100}, fixedDelay: 600s}}\n",
-                  {}, get_line},
-             Wait{"a back-off", "    retries: {attempts: 5, retryOn: 5xx, backoff: 600s}\n",
-                  {response(503, "")}, get_line},
-             Wait{"the rest of an upload", "", {},
+             Wait{"a fault delay",
+                  "    fault: {delay: {percentage: {value: 100}, fixedDelay: 600s}}\n",
+                  {},
+                  get_line},
+             Wait{"a back-off",
+                  "    retries: {attempts: 5, retryOn: 5xx, backoff: 600s}\n",
+                  {response(503, "")},
+                  get_line},
+             Wait{"the rest of an upload",
+                  "",
+                  {},
                   "POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 9\r\n\r\nab"},
              Wait{"the rest of a head", "", {}, "GET / HTTP/1.1\r\nho"},
              Wait{"the first byte", "", {}, ""},
@@ -216,7 +230,8 @@ TEST(ShutDown, ends_everything_whatever_it_waits_for) {
         if (!wait.route.empty()) {
             shop.route(wait.route);
         }
-        App app(shop.world, "10.0.0.1:9090", [&](const Request&, std::size_t) { return wait.reply; });
+        App app(
+            shop.world, "10.0.0.1:9090", [&](const Request&, std::size_t) { return wait.reply; });
         struct Script {
             static Task<void> run(World* world, std::string bytes) {
                 ScriptedPeer peer(world->loop, world->network.socket());
@@ -242,8 +257,8 @@ TEST(ShutDown, may_overtake_a_drain) {
         Shop shop({.seed = seed});
         App app(shop.world, "10.0.0.1:9090", always({response(200, ""), minutes(60)}));
         Answer answer;
-        shop.world.scope().spawn(&ask_once, &shop.world, get_line, std::string("10.96.0.1:80"),
-                                 &answer);
+        shop.world.scope().spawn(
+            &ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
         shop.world.run_for(milliseconds(20));
         bool drained = false;
         bool down = false;
@@ -266,8 +281,8 @@ TEST(ClosePod, ends_its_connections_and_takes_no_new_ones) {
         App app(shop.world, "10.0.0.1:9090", always({response(200, ""), minutes(60)}));
         std::vector<Answer> answers(5);
         for (auto& answer : answers) {
-            shop.world.scope().spawn(&ask_once, &shop.world, get_line, std::string("10.96.0.1:80"),
-                                     &answer);
+            shop.world.scope().spawn(
+                &ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
         }
         shop.world.run_for(milliseconds(seed % 10));
         shop.world.node(0).core->close_pod("uid-client");
@@ -285,7 +300,8 @@ TEST(ClosePod, during_a_drain_hurts_nobody) {
     Shop shop;
     App app(shop.world, "10.0.0.1:9090", always({response(200, ""), seconds(1)}));
     Answer answer;
-    shop.world.scope().spawn(&ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
+    shop.world.scope().spawn(
+        &ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
     shop.world.run_for(milliseconds(20));
     bool drained = false;
     shop.world.node(0).core->drain([&] { drained = true; });
@@ -306,9 +322,9 @@ TEST(Snapshot, a_request_in_flight_keeps_the_one_it_began_with) {
         App three(shop.world, "10.0.0.3:9090", always(bad));
         App four(shop.world, "10.0.0.4:9090", always({response(200, "new")}));
         Answer answer;
-        shop.world.scope().spawn(&ask_once, &shop.world, get_line, std::string("10.96.0.1:80"),
-                                 &answer);
-        shop.world.run_for(milliseconds(20)); // the first try is on its way
+        shop.world.scope().spawn(
+            &ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
+        shop.world.run_for(milliseconds(20));  // the first try is on its way
         shop.world.withdraw("pod-shop-1");
         shop.world.withdraw("pod-shop-2");
         shop.world.withdraw("pod-shop-3");
@@ -326,8 +342,8 @@ TEST(Snapshot, the_destination_may_vanish_and_come_back_under_a_request) {
         Shop shop({.seed = seed});
         App app(shop.world, "10.0.0.1:9090", always({response(200, "whole"), milliseconds(100)}));
         Answer answer;
-        shop.world.scope().spawn(&ask_once, &shop.world, get_line, std::string("10.96.0.1:80"),
-                                 &answer);
+        shop.world.scope().spawn(
+            &ask_once, &shop.world, get_line, std::string("10.96.0.1:80"), &answer);
         shop.world.run_for(milliseconds(20));
         shop.world.withdraw("service-shop");
         shop.world.run_for(milliseconds(20));
@@ -353,5 +369,5 @@ TEST(Snapshot, pools_of_endpoints_that_stay_survive_a_new_generation) {
     shop.world.finish();
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

@@ -54,9 +54,9 @@ struct Run {
     std::uint64_t seed;
     World world;
     FakeRandom random;
-    std::size_t whole = 0;  // 200 with the right body
-    std::size_t local = 0;  // answers of ours
-    std::size_t broken = 0; // cut, visibly
+    std::size_t whole = 0;   // 200 with the right body
+    std::size_t local = 0;   // answers of ours
+    std::size_t broken = 0;  // cut, visibly
     std::vector<std::string> wrong;
 
     void complain(const std::string& what) {
@@ -81,20 +81,20 @@ std::string lawful_reply(Run& run, const Request& request) {
 Task<void> misbehave(Run* run, ScriptedPeer* peer, const Request* request) {
     std::string reply = lawful_reply(*run, *request);
     switch (run->random.between(0, 5)) {
-    case 0: // nothing at all
+    case 0:  // nothing at all
         break;
-    case 1: // half of the truth
+    case 1:  // half of the truth
         co_await peer->send(reply.substr(0, run->random.between(0, reply.size() - 1)));
         break;
     case 2:
         co_await peer->send("HTTP/1.1 20x no\r\n\r\n");
         (void)co_await peer->receive_all();
         break;
-    case 3: // an answer that lasts until the end
+    case 3:  // an answer that lasts until the end
         co_await peer->send("HTTP/1.1 200 OK\r\n\r\n" +
                             body_of(request->field("x-tag"), std::stoul(request->field("x-size"))));
         break;
-    case 4: // more than was asked for
+    case 4:  // more than was asked for
         co_await peer->send(reply + "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
         break;
     default:
@@ -154,8 +154,13 @@ Wanted make_request(Run& run, std::size_t client, std::size_t number) {
     wanted.head = !upload && run.random.chance(0.1);
     wanted.bytes = fmt::format("{} /{} HTTP/1.1\r\nHost: shop\r\nX-Tag: {}\r\nX-Size: {}\r\n"
                                "X-Sent: {}\r\n",
-                               upload ? "POST" : wanted.head ? "HEAD" : "GET",
-                               wanted.tag, wanted.tag, wanted.size, body.size());
+                               upload        ? "POST"
+                               : wanted.head ? "HEAD"
+                                             : "GET",
+                               wanted.tag,
+                               wanted.tag,
+                               wanted.size,
+                               body.size());
     if (!upload) {
         wanted.bytes += "\r\n";
     } else if (run.random.chance(0.5)) {
@@ -182,8 +187,10 @@ Verdict judge(Run& run, const Wanted& wanted, const Answer& answer) {
     if (answer.status == 200) {
         ++run.whole;
         if (!wanted.head && answer.body != body_of(wanted.tag, wanted.size)) {
-            run.complain(fmt::format("{} got {} bytes of somebody else, or cut: {}", wanted.tag,
-                                     answer.body.size(), answer.body.substr(0, 60)));
+            run.complain(fmt::format("{} got {} bytes of somebody else, or cut: {}",
+                                     wanted.tag,
+                                     answer.body.size(),
+                                     answer.body.substr(0, 60)));
         }
     } else {
         ++run.local;
@@ -220,7 +227,7 @@ Task<void> call(Run* run, std::size_t client) {
                 batch.push_back(make_request(*run, client, number));
                 bytes += batch.back().bytes;
             }
-            if (run->random.chance(0.05)) { // leaves in mid-sentence
+            if (run->random.chance(0.05)) {  // leaves in mid-sentence
                 bytes.resize(run->random.between(0, bytes.size() - 1));
                 co_await peer.send(std::move(bytes));
                 left = true;
@@ -228,8 +235,8 @@ Task<void> call(Run* run, std::size_t client) {
             }
             sender.spawn(&send_all, &peer, std::move(bytes));
             for (const Wanted& wanted : batch) {
-                Answer answer = co_await read_message(
-                    &peer, wanted.head ? Of::response_to_head : Of::response);
+                Answer answer =
+                    co_await read_message(&peer, wanted.head ? Of::response_to_head : Of::response);
                 verdict = judge(*run, wanted, answer);
                 if (verdict == Verdict::over) {
                     break;
@@ -281,8 +288,9 @@ struct Totals {
 
 void play(std::uint64_t seed, Totals& totals) {
     FakeOptions options{.seed = seed};
-    options.faults = seed % 3 == 0 ? FakeFaults{} : seed % 3 == 1 ? FakeFaults::rare()
-                                                                  : FakeFaults::harsh();
+    options.faults = seed % 3 == 0   ? FakeFaults{}
+                     : seed % 3 == 1 ? FakeFaults::rare()
+                                     : FakeFaults::harsh();
     Run run(seed, options);
     const bool hbone = seed % 4 == 0;
     World& world = run.world;
@@ -291,13 +299,14 @@ void play(std::uint64_t seed, Totals& totals) {
         world.give_identity(world.node(0), {"cluster.local", "default", "client"});
         world.give_identity(world.node(1), {"cluster.local", "default", "shop"});
     }
-    world.pod("shop-1", "10.0.0.1", "shop", "n2",
-              hbone ? "ambient.istio.io/redirection: enabled" : "");
+    world.pod(
+        "shop-1", "10.0.0.1", "shop", "n2", hbone ? "ambient.istio.io/redirection: enabled" : "");
     if (hbone) {
         world.open_callee(world.node(1), "shop-1", "10.0.0.1");
     }
     world.pod("shop-2", "10.0.0.2", "shop");
-    world.apply("vs", fmt::format(R"(
+    world.apply("vs",
+                fmt::format(R"(
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: shop, namespace: default}}
@@ -308,7 +317,8 @@ spec:
     timeout: 30s
     retries: {{attempts: {}, perTryTimeout: 0.{}s, retryOn: "5xx,reset,connect-failure"}}
 )",
-                                  run.random.between(0, 3), run.random.between(1, 9)));
+                            run.random.between(0, 3),
+                            run.random.between(1, 9)));
     App one(world, "10.0.0.1:9090", &serve);
     App two(world, "10.0.0.2:9090", &serve);
     App three(world, "10.0.0.3:9090", &serve);
@@ -320,15 +330,15 @@ spec:
         world.scope().spawn(&call, &run, i);
     }
     world.scope().spawn(&disturb, &run);
-    if (seed % 10 == 7) { // the node stops under everybody
+    if (seed % 10 == 7) {  // the node stops under everybody
         world.run_for(run.random.up_to(milliseconds(100)));
         world.node(0).core->shut_down([&world] { world.node(0).down = true; });
         EXPECT_TRUE(world.run_until([&world] { return world.node(0).down; }, seconds(30)))
             << "seed " << seed;
         world.network.set_faults({});
     }
-    ASSERT_EQ(world.settle(std::chrono::hours(3)), FakeEnd::done)
-        << "seed " << seed << "\n" << world.network.describe();
+    ASSERT_EQ(world.settle(std::chrono::hours(3)), FakeEnd::done) << "seed " << seed << "\n"
+                                                                  << world.network.describe();
     for (const std::string& text : run.wrong) {
         ADD_FAILURE() << text;
     }
@@ -357,5 +367,5 @@ TEST(Property, every_request_gets_its_own_whole_answer_or_a_visible_cut) {
     std::printf("%zu whole, %zu local, %zu cut\n", totals.whole, totals.local, totals.broken);
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

@@ -207,7 +207,7 @@ TEST(Timeout, a_late_upload_does_not_leave_a_timer_for_the_next_request) {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         Shop shop({.seed = seed});
         route(shop.world, "    retries: {attempts: 1, perTryTimeout: 0.2s, retryOn: 5xx}\n");
-        struct Early { // answers by the head, reads the body later, ends the answer last
+        struct Early {  // answers by the head, reads the body later, ends the answer last
             static Task<void> serve(App* app, ScriptedPeer* peer, std::size_t connection) {
                 std::string head = co_await peer->receive_until("\r\n\r\n");
                 if (head.starts_with("POST /early")) {
@@ -254,7 +254,7 @@ struct Condition {
     std::string on;
     Reply first;
     bool retried;
-    std::string flags = "-"; // when not retried
+    std::string flags = "-";  // when not retried
 };
 
 TEST(Retry, every_condition_fires_on_its_failure_and_on_no_other) {
@@ -363,7 +363,8 @@ TEST(Retry, gives_the_last_answer_when_all_attempts_are_used) {
 TEST(Retry, backs_off_within_the_jittered_bounds) {
     Duration longest{};
     for (std::uint64_t seed = 1; seed <= 30; ++seed) {
-        Shop shop({.seed = seed, .latency_max = Duration(1000), .completion_delay_max = Duration(10)});
+        Shop shop(
+            {.seed = seed, .latency_max = Duration(1000), .completion_delay_max = Duration(10)});
         route(shop.world, "    retries: {attempts: 4, retryOn: 5xx}\n");
         App app(shop.world, "10.0.0.1:9090", always({response(503, "")}));
         shop.world.get();
@@ -377,7 +378,8 @@ TEST(Retry, backs_off_within_the_jittered_bounds) {
 
 TEST(Retry, the_routes_timeout_bounds_all_tries_and_back_offs) {
     Shop shop;
-    route(shop.world, "    timeout: 1s\n    retries: {attempts: 9, perTryTimeout: 0.3s, retryOn: 5xx}\n");
+    route(shop.world,
+          "    timeout: 1s\n    retries: {attempts: 9, perTryTimeout: 0.3s, retryOn: 5xx}\n");
     App app(shop.world, "10.0.0.1:9090", always({response(200, ""), seconds(30)}));
     Answer answer = shop.world.get();
     EXPECT_EQ(answer.status, 504);
@@ -434,8 +436,7 @@ TEST(Retry, abandons_retries_of_a_body_beyond_the_limit) {
 TEST(Pool, a_connection_the_peer_closed_while_idle_is_not_used) {
     for (std::uint64_t seed = 1; seed <= 30; ++seed) {
         Shop shop({.seed = seed});
-        App app(shop.world, "10.0.0.1:9090",
-                always({response(200, "x"), {}, Reply::Then::close}));
+        App app(shop.world, "10.0.0.1:9090", always({response(200, "x"), {}, Reply::Then::close}));
         for (int i = 0; i < 5; ++i) {
             EXPECT_EQ(shop.world.get().status, 200) << "seed " << seed;
             shop.world.run_for(milliseconds(10));
@@ -499,9 +500,11 @@ TEST(Pool, least_request_prefers_the_idle_endpoint) {
     App fast(shop.world, "10.0.0.2:9090", always({response(200, "fast"), milliseconds(1)}));
     std::vector<Answer> answers(60);
     for (std::size_t i = 0; i < answers.size(); ++i) {
-        shop.world.scope().spawn(&ask_once, &shop.world,
+        shop.world.scope().spawn(&ask_once,
+                                 &shop.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answers[i]);
+                                 std::string("10.96.0.1:80"),
+                                 &answers[i]);
         shop.world.run_for(milliseconds(20));
     }
     ASSERT_EQ(shop.world.settle(), FakeEnd::done);
@@ -510,5 +513,5 @@ TEST(Pool, least_request_prefers_the_idle_endpoint) {
     shop.world.finish();
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

@@ -40,10 +40,12 @@ TEST(Hbone, carries_requests_of_many_callers_over_one_tunnel) {
         });
         std::vector<Answer> answers(40);
         for (std::size_t i = 0; i < answers.size(); ++i) {
-            pair.world.scope().spawn(&ask_once, &pair.world,
+            pair.world.scope().spawn(&ask_once,
+                                     &pair.world,
                                      "POST /" + std::to_string(i) +
                                          " HTTP/1.1\r\nhost: shop\r\ncontent-length: 4\r\n\r\nbody",
-                                     std::string("10.96.0.1:80"), &answers[i]);
+                                     std::string("10.96.0.1:80"),
+                                     &answers[i]);
         }
         ASSERT_EQ(pair.world.settle(), FakeEnd::done) << pair.world.network.describe();
         for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -60,9 +62,11 @@ TEST(Hbone, more_callers_than_a_tunnel_carries_get_a_second_one) {
     App app(pair.world, "10.0.0.1:9090", always({response(200, "x"), seconds(1)}));
     std::vector<Answer> answers(150);
     for (auto& answer : answers) {
-        pair.world.scope().spawn(&ask_once, &pair.world,
+        pair.world.scope().spawn(&ask_once,
+                                 &pair.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answer);
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
     }
     ASSERT_EQ(pair.world.settle(), FakeEnd::done) << pair.world.network.describe();
     for (auto& answer : answers) {
@@ -77,7 +81,7 @@ Task<void> read_late(World* world, std::size_t wanted, std::size_t* got) {
     ScriptedPeer peer(world->loop, world->network.socket());
     co_await peer.connect(*SocketAddress::parse("10.96.0.1:80"));
     co_await peer.send("GET / HTTP/1.1\r\nhost: shop\r\n\r\n");
-    co_await Sleep(world->loop, seconds(2)); // everything that fits has come as far as it can
+    co_await Sleep(world->loop, seconds(2));  // everything that fits has come as far as it can
     Answer answer = co_await read_message(&peer, Of::response);
     *got = answer.complete ? answer.body.size() : 0;
 }
@@ -141,8 +145,8 @@ TEST(Hbone, passes_bulk_bytes_and_a_half_close) {
         App app(pair.world, "10.0.0.1:9090", &count_then_answer);
         std::string got;
         bool ended = false;
-        pair.world.scope().spawn(&upload_and_half_close, &pair.world, std::string(700'000, 'u'),
-                                 &got, &ended);
+        pair.world.scope().spawn(
+            &upload_and_half_close, &pair.world, std::string(700'000, 'u'), &got, &ended);
         ASSERT_EQ(pair.world.settle(), FakeEnd::done) << pair.world.network.describe();
         EXPECT_EQ(got, "700000 whole") << "seed " << seed;
         EXPECT_TRUE(ended);
@@ -162,8 +166,8 @@ TEST(Hbone, a_reset_of_the_application_is_a_reset_for_the_caller) {
         App app(pair.world, "10.0.0.1:9090", &Cut::serve);
         std::string got;
         bool ended = true;
-        pair.world.scope().spawn(&upload_and_half_close, &pair.world, std::string(90'000, 'u'), &got,
-                                 &ended);
+        pair.world.scope().spawn(
+            &upload_and_half_close, &pair.world, std::string(90'000, 'u'), &got, &ended);
         ASSERT_EQ(pair.world.settle(), FakeEnd::done);
         EXPECT_FALSE(ended) << "seed " << seed;
         pair.world.finish();
@@ -209,9 +213,11 @@ spec: {hosts: [shop], http: [{route: [{destination: {host: shop}}], retries: {at
     int hanging = pair.world.network.listen(*SocketAddress::parse("10.0.0.1:15008"));
     std::vector<Answer> answers(20);
     for (auto& answer : answers) {
-        pair.world.scope().spawn(&ask_once, &pair.world,
+        pair.world.scope().spawn(&ask_once,
+                                 &pair.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answer);
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
         pair.world.run_for(milliseconds(10));
     }
     ASSERT_EQ(pair.world.settle(), FakeEnd::done);
@@ -219,7 +225,7 @@ spec: {hosts: [shop], http: [{route: [{destination: {host: shop}}], retries: {at
     for (auto& answer : answers) {
         EXPECT_EQ(answer.status, 503);
     }
-    pair.world.run_for(seconds(15)); // the handshake that hangs has its own bound
+    pair.world.run_for(seconds(15));  // the handshake that hangs has its own bound
     runtime::ScriptedListener listener(pair.world.loop, hanging);
     struct Stop {
         static Task<void> run(runtime::ScriptedListener* listener) { co_await listener->stop(); }
@@ -275,12 +281,14 @@ TEST(Hbone, a_tunnel_cut_in_mid_answer_never_looks_whole) {
         Pair pair({.seed = seed});
         App app(pair.world, "10.0.0.1:9090", always({response(200, std::string(400'000, 'c'))}));
         Answer answer;
-        pair.world.scope().spawn(&ask_once, &pair.world,
+        pair.world.scope().spawn(&ask_once,
+                                 &pair.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answer);
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
         pair.world.run_until([&] { return app.requests.size() == 1; }, seconds(5));
         pair.world.run_for(milliseconds(seed));
-        pair.world.node(1).core->close_pod("uid-shop-1"); // the callee's side is cut
+        pair.world.node(1).core->close_pod("uid-shop-1");  // the callee's side is cut
         ASSERT_EQ(pair.world.settle(), FakeEnd::done) << pair.world.network.describe();
         EXPECT_TRUE(answer.body.size() == 400'000 || !answer.complete || answer.status == 503)
             << "seed " << seed << " " << answer.status << " " << answer.body.size();
@@ -295,9 +303,11 @@ TEST(Hbone, a_draining_callee_says_goaway_and_the_next_request_goes_elsewhere) {
         App app(pair.world, "10.0.0.1:9090", always({response(200, "x"), milliseconds(500)}));
         EXPECT_EQ(pair.world.get().status, 200);
         Answer answer;
-        pair.world.scope().spawn(&ask_once, &pair.world,
+        pair.world.scope().spawn(&ask_once,
+                                 &pair.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answer);
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
         pair.world.run_for(milliseconds(50));
         bool drained = false;
         pair.world.node(1).core->drain([&] { drained = true; });
@@ -327,16 +337,19 @@ TEST(Hbone, a_caller_pod_that_leaves_while_its_tunnel_is_being_made_leaves_nothi
         Pair pair({.seed = seed});
         App app(pair.world, "10.0.0.1:9090", always({}));
         Answer answer;
-        pair.world.scope().spawn(&ask_once, &pair.world,
+        pair.world.scope().spawn(&ask_once,
+                                 &pair.world,
                                  std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                                 std::string("10.96.0.1:80"), &answer);
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
         pair.world.run_for(std::chrono::microseconds(seed * 400));
         pair.world.node(0).core->close_pod("uid-client");
         ASSERT_EQ(pair.world.settle(), FakeEnd::done);
         EXPECT_TRUE(pair.world.run_until(
             [&] { return pair.world.node(0).core->scope().live() == 0 && pair.tunnels() == 0; },
             seconds(15)))
-            << "seed " << seed << "\n" << pair.world.network.describe();
+            << "seed " << seed << "\n"
+            << pair.world.network.describe();
         pair.world.finish();
     }
 }
@@ -345,9 +358,11 @@ TEST(Hbone, a_pod_that_is_gone_from_the_snapshot_ends_its_tunnels) {
     Pair pair;
     App app(pair.world, "10.0.0.1:9090", always({response(200, "x"), minutes(5)}));
     Answer answer;
-    pair.world.scope().spawn(&ask_once, &pair.world,
+    pair.world.scope().spawn(&ask_once,
+                             &pair.world,
                              std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
-                             std::string("10.96.0.1:80"), &answer);
+                             std::string("10.96.0.1:80"),
+                             &answer);
     pair.world.run_for(milliseconds(100));
     EXPECT_EQ(pair.tunnels(), 1);
     pair.world.withdraw("pod-shop-1");
@@ -377,8 +392,8 @@ struct Foreign final : h2::Handler {
     std::string bytes;
     bool over = false;
 
-    static Task<void> pump(Foreign* self, net::TlsStream* tls, std::string authority,
-                           std::string payload) {
+    static Task<void>
+    pump(Foreign* self, net::TlsStream* tls, std::string authority, std::string payload) {
         auto id = self->session->open_connect_stream(authority, {});
         EXPECT_TRUE(id);
         bool sent = payload.empty();
@@ -408,8 +423,11 @@ struct Foreign final : h2::Handler {
             tls->consume(input.size());
         }
     }
-    static Task<void> run(Foreign* self, World* world, net::TlsIdentityPtr identity,
-                          std::string authority, std::string payload) {
+    static Task<void> run(Foreign* self,
+                          World* world,
+                          net::TlsIdentityPtr identity,
+                          std::string authority,
+                          std::string payload) {
         auto tcp = std::make_unique<net::TcpStream>(world->loop, world->network.socket());
         runtime::Operation operation;
         operation.code = runtime::OpCode::connect;
@@ -434,16 +452,19 @@ TEST(Hbone, a_foreign_client_with_a_certificate_reaches_the_pod_and_nothing_else
     };
     for (const Case& one : {
              Case{"10.0.0.1:9090", 200},
-             Case{"10.0.0.1:9999", 503}, // nobody listens
-             Case{"10.0.0.2:9090", 400}, // not this pod
+             Case{"10.0.0.1:9999", 503},  // nobody listens
+             Case{"10.0.0.2:9090", 400},  // not this pod
              Case{"127.0.0.1:9090", 400},
-             Case{"shop.default:9090", 400}, // a name is no address
+             Case{"shop.default:9090", 400},  // a name is no address
          }) {
         Pair pair;
         App app(pair.world, "10.0.0.1:9090", &count_then_answer);
         Foreign foreign;
-        pair.world.scope().spawn(&Foreign::run, &foreign, &pair.world,
-                                 pair.world.node(0).core->identity(client_id), one.authority,
+        pair.world.scope().spawn(&Foreign::run,
+                                 &foreign,
+                                 &pair.world,
+                                 pair.world.node(0).core->identity(client_id),
+                                 one.authority,
                                  std::string("hello"));
         ASSERT_EQ(pair.world.settle(), FakeEnd::done) << pair.world.network.describe();
         EXPECT_EQ(foreign.status, one.status) << one.authority;
@@ -455,7 +476,8 @@ TEST(Hbone, a_foreign_client_with_a_certificate_reaches_the_pod_and_nothing_else
 }
 
 TEST(Hbone, plaintext_and_silence_on_15008_get_nothing) {
-    for (const std::string& bytes : {std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string()}) {
+    for (const std::string& bytes :
+         {std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string()}) {
         Pair pair;
         struct Stranger {
             static Task<void> run(World* world, std::string bytes, std::string* got) {
@@ -476,5 +498,5 @@ TEST(Hbone, plaintext_and_silence_on_15008_get_nothing) {
     }
 }
 
-} // namespace
-} // namespace orlop::sim
+}  // namespace
+}  // namespace orlop::sim

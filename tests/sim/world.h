@@ -60,13 +60,13 @@ private:
 
 // One HTTP message as read from the wire, by a reader that trusts nothing it was not sent.
 struct Message {
-    std::string head; // with the empty line
+    std::string head;  // with the empty line
     std::string body;
     std::string trailers;
-    bool complete = false; // framing was satisfied; until-close bodies need an orderly end
-    int status = 0;        // responses
+    bool complete = false;  // framing was satisfied; until-close bodies need an orderly end
+    int status = 0;         // responses
     std::string line() const { return head.substr(0, head.find("\r\n")); }
-    std::string field(const std::string& name) const; // lower-case name; "" when absent
+    std::string field(const std::string& name) const;  // lower-case name; "" when absent
     std::size_t count(const std::string& name) const;
 };
 using Answer = Message;
@@ -82,7 +82,8 @@ struct Reply {
     enum class Then : unsigned char { keep, close, reset, half_close } then = Then::keep;
 };
 std::string response(int status, const std::string& body, const std::string& fields = "");
-std::string chunked(int status, const std::vector<std::string>& chunks, const std::string& trailers = "");
+std::string
+chunked(int status, const std::vector<std::string>& chunks, const std::string& trailers = "");
 
 // An application: reads requests, records them, sends what `answer` says.
 class App {
@@ -96,7 +97,7 @@ public:
     World& world() { return world_; }
     std::vector<Request> requests;
     std::size_t connections = 0;
-    void* context = nullptr; // of a Serve
+    void* context = nullptr;  // of a Serve
 
 private:
     friend class World;
@@ -133,8 +134,11 @@ public:
     void publish();
     // A service `name` with virtual address 10.96.0.`n`, port 80 (http), for pods with app: name.
     void service(const std::string& name, int n, const std::string& port_name = "http");
-    void pod(const std::string& name, const std::string& ip, const std::string& app,
-             const std::string& node = "n2", const std::string& annotations = "");
+    void pod(const std::string& name,
+             const std::string& ip,
+             const std::string& app,
+             const std::string& node = "n2",
+             const std::string& annotations = "");
     Node& node(std::size_t index) { return *nodes_[index]; }
     Node& add_node(const std::string& name);
     // The calling pod of n1 and its capture; World() has done so for "client", 10.0.9.1.
@@ -184,4 +188,4 @@ private:
 // A client connection for scripts.
 Task<void> ask_once(World* world, std::string bytes, std::string to, Answer* answer);
 
-} // namespace orlop::sim
+}  // namespace orlop::sim

@@ -1,7 +1,6 @@
-#include "tests/sim/world.h"
-
 #include "daemon/control/decode.h"
 #include "mtls/context.h"
+#include "tests/sim/world.h"
 
 #include <fmt/core.h>
 
@@ -75,7 +74,7 @@ Task<bool> read_chunks(ScriptedPeer* peer, Message* message) {
     }
 }
 
-} // namespace
+}  // namespace
 
 std::string Message::field(const std::string& name) const {
     auto found = values(head, name);
@@ -124,8 +123,9 @@ Task<Message> read_message(ScriptedPeer* peer, Of of, std::vector<std::string>* 
 }
 
 std::string response(int status, const std::string& body, const std::string& fields) {
-    return "HTTP/1.1 " + std::to_string(status) + " Status\r\ncontent-length: " +
-           std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+    return "HTTP/1.1 " + std::to_string(status) +
+           " Status\r\ncontent-length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" +
+           body;
 }
 
 std::string
@@ -147,8 +147,7 @@ App::App(World& world, const std::string& address, AnswerFor answer)
     world.apps_scope_.spawn(&App::accept_all, this);
 }
 
-App::App(World& world, const std::string& address, Serve serve)
-    : App(world, address, AnswerFor()) {
+App::App(World& world, const std::string& address, Serve serve) : App(world, address, AnswerFor()) {
     serve_ = serve;
 }
 
@@ -238,7 +237,7 @@ World::~World() {
     }
     if (!finished_) {
         std::fprintf(stderr, "%s\n", network.describe().c_str());
-        std::_Exit(1); // what is still alive refers to what is about to die
+        std::_Exit(1);  // what is still alive refers to what is about to die
     }
 }
 
@@ -249,7 +248,9 @@ Node& World::add_node(const std::string& name) {
 
 void World::apply(const std::string& name, const std::string& yaml) {
     store_.replace_source(
-        name, control::decode_text(yaml, {.file = name, .origin = control::Origin::config}), ++clock_);
+        name,
+        control::decode_text(yaml, {.file = name, .origin = control::Origin::config}),
+        ++clock_);
     publish();
 }
 
@@ -274,18 +275,27 @@ void World::service(const std::string& name, int n, const std::string& port_name
           fmt::format("apiVersion: v1\nkind: Service\nmetadata: {{name: {0}, namespace: default}}\n"
                       "spec:\n  clusterIP: 10.96.0.{1}\n  ports:\n"
                       "  - {{port: 80, targetPort: 9090, name: {2}}}\n  selector: {{app: {0}}}\n",
-                      name, n, port_name));
+                      name,
+                      n,
+                      port_name));
 }
 
-void World::pod(const std::string& name, const std::string& ip, const std::string& app,
-                const std::string& node, const std::string& annotations) {
+void World::pod(const std::string& name,
+                const std::string& ip,
+                const std::string& app,
+                const std::string& node,
+                const std::string& annotations) {
     apply("pod-" + name,
           fmt::format("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {0}\n  namespace: default\n"
                       "  uid: uid-{0}\n  labels: {{app: {2}{5}}}\n  annotations: {{{4}}}\n"
                       "spec:\n  serviceAccountName: {2}\n  nodeName: {3}\n"
                       "  containers:\n  - name: c\n    ports: [{{containerPort: 9090}}]\n"
                       "status: {{phase: Running, podIP: {1}}}\n",
-                      name, ip, app, node, annotations,
+                      name,
+                      ip,
+                      app,
+                      node,
+                      annotations,
                       annotations.empty() ? "" : ", istio.io/dataplane-mode: orlop"));
 }
 
@@ -318,9 +328,9 @@ void World::give_identity(Node& node, const SpiffeId& id) {
         mtls::TrustBundle::create({"cluster.local", {}, {{"cluster.local", ca_->roots_pem()}}});
     mtls::ContextOptions options{ca_->issue(id, mtls::svid_ttl_default, now).value(),
                                  bundle.value()};
-    node.core->set_identity(id,
-                            std::make_shared<net::TlsIdentity>(
-                                mtls::TlsContext::create(std::move(options)).value()));
+    node.core->set_identity(
+        id,
+        std::make_shared<net::TlsIdentity>(mtls::TlsContext::create(std::move(options)).value()));
 }
 
 // --- running -------------------------------------------------------------------------------------
@@ -379,7 +389,7 @@ std::string word_after(const std::string& text, const std::string& mark) {
     at += mark.size();
     return text.substr(at, text.find_first_of(" \n", at) - at);
 }
-} // namespace
+}  // namespace
 
 std::string World::flags(const std::string& id) {
     return word_after(explain(id), " flags ");
@@ -393,7 +403,7 @@ namespace {
 struct StopApp {
     static Task<void> run(runtime::ScriptedListener* listener) { co_await listener->stop(); }
 };
-} // namespace
+}  // namespace
 
 void World::finish() {
     EXPECT_EQ(settle(), FakeEnd::done) << "scripts hang\n" << network.describe();
@@ -425,7 +435,7 @@ void World::finish() {
     nodes_.clear();
     EXPECT_EQ(network.open_sockets(), 0u) << network.describe();
     EXPECT_EQ(network.lent_buffers(), 0u) << network.describe();
-    EXPECT_LE(network.operations_in_flight(), 1u) << network.describe(); // the wake-up
+    EXPECT_LE(network.operations_in_flight(), 1u) << network.describe();  // the wake-up
 }
 
 // --- the world itself ----------------------------------------------------------------------------
@@ -441,4 +451,4 @@ TEST(World, answers_a_request_and_ends_clean) {
     world.finish();
 }
 
-} // namespace orlop::sim
+}  // namespace orlop::sim

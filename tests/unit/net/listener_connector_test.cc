@@ -1,6 +1,5 @@
 #include "daemon/net/connector.h"
 #include "daemon/net/listener.h"
-
 #include "tests/unit/net/pair.h"
 
 namespace orlop::net {
@@ -117,11 +116,10 @@ TEST(Listener, accepts_everybody_though_descriptors_run_out_and_multishots_end) 
         World world({.seed = seed, .faults = {.accept_exhausted = 0.3, .accept_ends = 0.3}});
         const SocketAddress address = *SocketAddress::parse("10.0.0.1:81");
         Accepted accepted{&world.loop};
-        Listener listener(
-            world.loop, UniqueFd(world.network.listen(address)), [&accepted](int fd) {
-                ++accepted.count;
-                accepted.loop->backend().close(fd);
-            });
+        Listener listener(world.loop, UniqueFd(world.network.listen(address)), [&accepted](int fd) {
+            ++accepted.count;
+            accepted.loop->backend().close(fd);
+        });
         listener.start();
         int connected = 0;
         for (int i = 0; i < 50; ++i) {
@@ -162,18 +160,16 @@ TEST(Listener, hands_nothing_on_after_stop_and_can_stop_during_a_pause) {
         World world({.seed = seed, .faults = {.accept_exhausted = 0.5}});
         const SocketAddress address = *SocketAddress::parse("10.0.0.1:81");
         Accepted accepted{&world.loop};
-        Listener listener(
-            world.loop, UniqueFd(world.network.listen(address)), [&accepted](int fd) {
-                ++accepted.count;
-                accepted.loop->backend().close(fd);
-            });
+        Listener listener(world.loop, UniqueFd(world.network.listen(address)), [&accepted](int fd) {
+            ++accepted.count;
+            accepted.loop->backend().close(fd);
+        });
         listener.start();
         int connected = 0;
         for (int i = 0; i < 5; ++i) {
             world.scope.spawn(&call, &world, address, &connected);
         }
-        runtime::run_until(
-            world.loop, world.network, [] { return false; }, milliseconds(seed % 7));
+        runtime::run_until(world.loop, world.network, [] { return false; }, milliseconds(seed % 7));
         int before = accepted.count;
         world.scope.spawn(&stop_listener, &listener);
         world.finish();
@@ -181,5 +177,5 @@ TEST(Listener, hands_nothing_on_after_stop_and_can_stop_during_a_pause) {
     }
 }
 
-} // namespace
-} // namespace orlop::net
+}  // namespace
+}  // namespace orlop::net

@@ -28,8 +28,7 @@ struct World {
 
     // Runs until every spawned coroutine has ended.
     FakeEnd settle(Duration limit = std::chrono::hours(1)) {
-        return runtime::run_until(
-            loop, network, [this] { return scope.live() == 0; }, limit);
+        return runtime::run_until(loop, network, [this] { return scope.live() == 0; }, limit);
     }
     void finish() {
         EXPECT_EQ(settle(), FakeEnd::done) << network.describe();
@@ -37,7 +36,7 @@ struct World {
         EXPECT_EQ(settle(), FakeEnd::done) << network.describe();
         EXPECT_EQ(network.open_sockets(), 0u) << network.describe();
         EXPECT_EQ(network.lent_buffers(), 0u) << network.describe();
-        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe(); // the wake-up
+        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe();  // the wake-up
     }
     static Task<void> stop(World* world) { co_await world->listener.stop(); }
 
@@ -81,4 +80,4 @@ inline std::string pattern(std::size_t size, std::size_t from = 0) {
     return bytes;
 }
 
-} // namespace orlop::net::testing
+}  // namespace orlop::net::testing

@@ -1,5 +1,4 @@
 #include "daemon/net/tcp_stream.h"
-
 #include "tests/unit/net/pair.h"
 
 namespace orlop::net {
@@ -94,7 +93,7 @@ Task<void> hold_a_view(Stream* stream, runtime::Loop* loop, std::string* seen, s
     std::string_view view = stream->input();
     *seen = view;
     stream->read_ahead();
-    co_await runtime::Sleep(*loop, seconds(1)); // more arrives meanwhile
+    co_await runtime::Sleep(*loop, seconds(1));  // more arrives meanwhile
     EXPECT_EQ(view, *seen) << "a view changed under its reader";
     EXPECT_EQ(stream->input(), *seen);
     EXPECT_FALSE(stream->quiet());
@@ -160,7 +159,7 @@ TEST(TcpStream, refuses_to_gather_more_unread_bytes_than_its_limit) {
     runtime::run_until(second.loop, second.network, [&] { return error.has_value(); }, seconds(60));
     ASSERT_TRUE(error);
     EXPECT_EQ(error->kind, ErrorKind::limit_exceeded);
-    second.scope.spawn(&close_stream, &other); // ends the peer's send as well
+    second.scope.spawn(&close_stream, &other);  // ends the peer's send as well
     ASSERT_EQ(second.settle(), FakeEnd::done) << second.network.describe();
     other.peer.reset();
     second.finish();
@@ -188,7 +187,7 @@ TEST(TcpStream, interrupts_a_reader_and_loses_no_byte) {
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().kind, ErrorKind::cancelled);
     EXPECT_FALSE(pair.stream->failure());
-    interruption.stream->interrupt_reader(); // nobody reads: forgotten
+    interruption.stream->interrupt_reader();  // nobody reads: forgotten
     std::string got;
     std::optional<Error> error;
     world.scope.spawn(&read_all, pair.stream.get(), &got, &error);
@@ -267,7 +266,7 @@ TEST(TcpStream, tells_the_watcher_of_an_end_only_when_nobody_reads) {
     EXPECT_EQ(watch.calls, 1);
     EXPECT_TRUE(pair.stream->ended());
     EXPECT_FALSE(pair.stream->quiet());
-    pair.stream->read_ahead(); // after the end: nothing starts
+    pair.stream->read_ahead();  // after the end: nothing starts
     world.scope.spawn(&close_pair, &pair);
     world.finish();
     EXPECT_EQ(watch.calls, 1) << "close() must not call a watcher";
@@ -282,7 +281,8 @@ TEST(TcpStream, a_watcher_learns_of_an_abort_even_with_unread_bytes) {
     pair.stream->read_ahead();
     world.scope.spawn(&send_and_end, pair.peer.get(), "pipelined");
     ASSERT_EQ(world.settle(), FakeEnd::done);
-    runtime::run_until(world.loop, world.network, [&] { return !pair.stream->quiet(); }, seconds(1));
+    runtime::run_until(
+        world.loop, world.network, [&] { return !pair.stream->quiet(); }, seconds(1));
     EXPECT_EQ(watch.calls, 0);
     pair.stream->abort(Error{ErrorKind::cancelled, "forced"});
     runtime::run_until(world.loop, world.network, [&] { return watch.calls != 0; }, seconds(1));
@@ -335,5 +335,5 @@ TEST(TcpStream, writes_all_pieces_and_then_ends_its_side) {
     }
 }
 
-} // namespace
-} // namespace orlop::net
+}  // namespace
+}  // namespace orlop::net

@@ -22,8 +22,8 @@ struct Mesh {
             .value();
     }
     TlsIdentityPtr identity(const SpiffeId& id) const {
-        auto bundle = mtls::TrustBundle::create(
-            {"cluster.local", {}, {{"cluster.local", ca.roots_pem()}}});
+        auto bundle =
+            mtls::TrustBundle::create({"cluster.local", {}, {{"cluster.local", ca.roots_pem()}}});
         mtls::ContextOptions options{
             ca.issue(id, mtls::svid_ttl_default, std::chrono::system_clock::now()).value(),
             bundle.value()};
@@ -98,8 +98,8 @@ Task<void> send_in_parts(Stream* stream, std::string bytes, std::size_t part, bo
             std::string_view(bytes).substr(at, std::min<std::size_t>(3, bytes.size() - at)),
             std::string_view(bytes).substr(at).substr(std::min<std::size_t>(3, bytes.size() - at),
                                                       part - 3)};
-        auto sent = pieces[1].empty() ? co_await stream->write(pieces[0])
-                                      : co_await stream->write(pieces);
+        auto sent =
+            pieces[1].empty() ? co_await stream->write(pieces[0]) : co_await stream->write(pieces);
         *good = sent.has_value();
     }
     stream->shutdown_write();
@@ -186,7 +186,7 @@ TEST(TlsStream, a_transport_that_ends_without_close_notify_is_a_truncation) {
     one.shake();
     Received at_server;
     one.world.scope.spawn(&receive, one.ends.server->get(), &at_server);
-    one.world.network.shutdown_write(one.ends.client_fd); // a FIN from nowhere
+    one.world.network.shutdown_write(one.ends.client_fd);  // a FIN from nowhere
     ASSERT_EQ(one.world.settle(), FakeEnd::done);
     ASSERT_TRUE(at_server.error) << "a truncated stream passed as whole";
     EXPECT_EQ(at_server.error->kind, ErrorKind::reset);
@@ -278,5 +278,5 @@ TEST(TlsStream, close_does_not_wait_for_a_peer_that_stopped_reading) {
     one.world.finish();
 }
 
-} // namespace
-} // namespace orlop::net
+}  // namespace
+}  // namespace orlop::net
