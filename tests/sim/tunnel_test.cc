@@ -182,14 +182,28 @@ TEST(Hbone, an_application_that_refuses_is_503) {
     pair.world.finish();
 }
 
+TEST(Hbone, without_a_certificate_there_is_no_service) {
+    for (std::size_t node : {0, 1}) {
+        Pair pair;
+        App app(pair.world, "10.0.0.1:9090", always({}));
+        pair.world.node(node).core->remove_identity(node == 0 ? client_id : shop_id);
+        EXPECT_EQ(pair.world.get().status, 503);
+        EXPECT_TRUE(app.requests.empty());
+        pair.world.finish();
+    }
+}
+
 TEST(Hbone, a_server_of_another_identity_is_refused) {
     Pair pair;
     App app(pair.world, "10.0.0.1:9090", always({}));
-    // The callee's node holds a certificate for somebody else under the pod's name.
-    pair.world.node(1).core->remove_identity(shop_id);
-    Answer none = pair.world.get();
-    EXPECT_EQ(none.status, 503) << "no certificate, no service";
+    // The callee's node shows a good certificate, but of another service account.
+    const SpiffeId other{"cluster.local", "default", "other"};
+    pair.world.give_identity(pair.world.node(1), other);
+    pair.world.node(1).core->set_identity(shop_id, pair.world.node(1).core->identity(other));
+    EXPECT_EQ(pair.world.get().status, 503);
     EXPECT_TRUE(app.requests.empty());
+    EXPECT_NE(pair.world.explain("test").find("other"), std::string::npos)
+        << pair.world.explain("test");
     pair.world.finish();
 }
 
