@@ -16,7 +16,7 @@ namespace {
 std::atomic<bool> counting = false;
 std::atomic<std::size_t> allocations = 0;
 
-void* counted(std::size_t size) {
+[[maybe_unused]] void* counted(std::size_t size) {
     if (counting.load(std::memory_order_relaxed)) {
         allocations.fetch_add(1, std::memory_order_relaxed);
     }
@@ -173,7 +173,7 @@ Task<void> answer_many(App* app, ScriptedPeer* peer, std::size_t) {
     }
 }
 
-std::size_t allocations_of(Exchanges exchanges, const std::string& route) {
+[[maybe_unused]] std::size_t allocations_of(Exchanges exchanges, const std::string& route) {
     World world({.latency_max = Duration(1000), .short_read = 0}, &Uncounted::wrap);
     world.pod("shop-1", "10.0.0.1", "shop");
     world.pod("shop-2", "10.0.0.2", "shop");
