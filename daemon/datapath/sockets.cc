@@ -13,13 +13,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <random>
 #include <sched.h>
 #include <unistd.h>
 
 namespace orlop::datapath {
 namespace {
 
-constexpr int ipv6_transparent = 75; // IPV6_TRANSPARENT, not in every libc header
+constexpr int ipv6_transparent = 75;  // IPV6_TRANSPARENT, not in every libc header
+// Above net.ipv4.ip_local_port_range of every kernel's default, which ends at 60999.
+constexpr std::uint16_t delivery_port_first = 61000;
+constexpr int delivery_port_attempts = 8;
 
 // Each thread keeps a handle on the namespace it was born into; opened before its first visit.
 Result<int> home_netns() {
@@ -46,8 +50,36 @@ Result<void> exempt_from_capture(int exemptions_fd, int socket) {
     return {};
 }
 
+// A delivery's port must not be one of the caller's own: in the pod's namespace both connections
+// would be one 4-tuple towards the app. The kernel does not see it, since it compares local ends.
+// The SYN would meet the caller's connection to us: in TIME_WAIT it is dropped (the clocks of
+// their timestamps differ behind a service's address) and sent again a second later; a live one
+// is reset. So: a port above the range that callers' kernels choose from, else any.
+Result<void> bind_to_caller(int socket, const IpAddress& caller) {
+    static thread_local std::minstd_rand random{std::random_device{}()};
+    std::uniform_int_distribution<unsigned> ports(delivery_port_first, 65535);
+    sockaddr_storage address{};
+    for (int attempt = 0; attempt < delivery_port_attempts; ++attempt) {
+        auto port = static_cast<std::uint16_t>(ports(random));
+        unsigned length = SocketAddress{caller, port}.to_sockaddr(address);
+        if (::bind(socket, reinterpret_cast<sockaddr*>(&address), length) == 0) {
+            return {};
+        }
+        if (errno != EADDRINUSE) {
+            break;
+        }
+    }
+    int one = 1;
+    ::setsockopt(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    unsigned length = SocketAddress{caller, 0}.to_sockaddr(address);
+    if (::bind(socket, reinterpret_cast<sockaddr*>(&address), length) != 0) {
+        return fail_errno(errno, "bind a delivery socket to " + caller.to_string());
+    }
+    return {};
+}
+
 // The recipe of a delivery that keeps the caller's address: marked, transparent, bound to lo so
-// that the pod's local route over eth0 is skipped, bound to the caller's address without a port.
+// that the pod's local route over eth0 is skipped, bound to the caller's address.
 Result<void> become_transparent(int socket, const IpAddress& caller) {
     int one = 1;
     int mark = static_cast<int>(ORLOP_MARK_IN);
@@ -63,13 +95,7 @@ Result<void> become_transparent(int socket, const IpAddress& caller) {
     if (::setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) != 0) {
         return fail_errno(errno, "SO_BINDTODEVICE lo on a delivery socket");
     }
-    ::setsockopt(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-    sockaddr_storage address{};
-    unsigned length = SocketAddress{caller, 0}.to_sockaddr(address);
-    if (::bind(socket, reinterpret_cast<sockaddr*>(&address), length) != 0) {
-        return fail_errno(errno, "bind a delivery socket to " + caller.to_string());
-    }
-    return {};
+    return bind_to_caller(socket, caller);
 }
 
 // Runs inside the pod's namespace.
@@ -94,7 +120,7 @@ Result<UniqueFd> make_socket(const PodNetwork& network, const UpstreamSocket& wa
     return made;
 }
 
-} // namespace
+}  // namespace
 
 Result<NetnsVisit> NetnsVisit::enter(int netns_fd) {
     auto home = home_netns();
@@ -151,4 +177,4 @@ Result<std::size_t> open_upstream_sockets(const PodNetwork& network,
     return made;
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

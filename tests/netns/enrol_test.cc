@@ -121,6 +121,23 @@ TEST_F(Enrol, a_pod_labelled_none_stays_out_of_an_enrolled_namespace) {
     EXPECT_GE(counted(), before + 1);
 }
 
+// orlopd hands a caller's connection to the app from the caller's address, inside the pod's own
+// namespace: a port of the caller itself would make the two one connection to the kernel.
+TEST_F(Enrol, many_short_connections_lose_no_segment_on_their_way_to_the_app) {
+    pods();
+    enrol("default");
+    constexpr int calls = 3000;
+    for (const char* caller : {"outside/stranger", "client"}) {
+        const Tally tally =
+            load(caller, "http://echo.default/", {"-n", std::to_string(calls), "-c", "2"});
+        EXPECT_EQ(tally.success, calls) << tally.text;
+    }
+    const std::string counters = run_in("echo", {"nstat", "-asz"});
+    for (const char* name : {"TcpExtPAWSTimewait", "TcpExtTCPSynRetrans", "TcpRetransSegs"}) {
+        EXPECT_EQ(number_after(counters, name), 0) << name;
+    }
+}
+
 TEST_F(Enrol, one_pod_is_enrolled_in_under_10_ms) {
     pods();
     constexpr int enrolments = 5;
