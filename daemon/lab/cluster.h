@@ -36,7 +36,7 @@ class Cluster {
 public:
     Cluster(LabConfig config, LabFile images);
 
-    Result<void> start(); // nodes, resolvers, namespace default, orlopds
+    Result<void> start();  // nodes, resolvers, namespace default, orlopds
 
     Result<std::vector<std::string>> apply(const Manifest& manifest);
     Result<std::vector<std::string>> remove(const Manifest& manifest);
@@ -52,10 +52,10 @@ public:
     Status status() const;
 
     void child_exited(pid_t pid, int wait_status);
-    Instant tick(Instant now); // when to call again at the latest
+    Instant tick(Instant now);  // when to call again at the latest
 
 private:
-    using Key = std::pair<std::string, std::string>; // namespace, name
+    using Key = std::pair<std::string, std::string>;  // namespace, name
 
     struct Node {
         int number = 1;
@@ -66,12 +66,12 @@ private:
     };
     struct Service {
         ServiceObject object;
-        int number = 0; // 0: headless
+        int number = 0;  // 0: headless
         std::string created;
     };
     struct Deployment {
         DeploymentObject object;
-        std::string hash; // of the pod template
+        std::string hash;  // of the pod template
     };
     struct Job {
         JobObject object;
@@ -81,7 +81,7 @@ private:
         int exit_code = 0;
         Instant retry_at{};
     };
-    struct Simple { // Namespace, ServiceAccount
+    struct Simple {  // Namespace, ServiceAccount
         Meta meta;
         std::string created;
     };
@@ -90,6 +90,8 @@ private:
     Result<void> start_node(Node& node);
     Result<void> start_resolver(Node& node);
     Result<void> start_orlopd(Node& node);
+    // Returns when the node's orlopd has read every file written so far, or does not answer.
+    void bring_into_force(const Node& node);
     Result<void> mesh_one(Node& node, MeshAction action);
     NodeStatus node_status(const Node& node) const;
 
@@ -141,12 +143,12 @@ private:
     LabLayout layout_;
     std::vector<Node> nodes_;
     NumberPool service_numbers_{service_number_first, service_number_last};
-    std::map<Key, Simple> namespaces_; // key: "", name
+    std::map<Key, Simple> namespaces_;  // key: "", name
     std::map<Key, Simple> accounts_;
     std::map<Key, Service> services_;
     std::map<Key, Deployment> deployments_;
     std::map<Key, Job> jobs_;
-    std::map<std::string, Pod> pods_; // by uid
+    std::map<std::string, Pod> pods_;  // by uid
     std::string nat4_written_;
     std::string nat6_written_;
     std::string names_written_;
@@ -155,7 +157,7 @@ private:
 
 std::string now_rfc3339();
 std::string random_uuid();
-std::string random_suffix(int letters); // of Kubernetes' alphabet
+std::string random_suffix(int letters);  // of Kubernetes' alphabet
 std::string hash_of(const PodTemplate& pod);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -4,10 +4,13 @@
 #include "daemon/lab/cluster.h"
 #include "daemon/lab/names.h"
 #include "daemon/lab/network.h"
+#include "daemon/lab/notes.h"
 #include "daemon/lab/object_files.h"
 #include "daemon/lab/process.h"
+#include "daemon/lab/wire.h"
 
 #include <fmt/core.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <fcntl.h>
@@ -27,6 +30,9 @@ std::vector<std::string> node_ips(int number, Families families) {
     }
     return ips;
 }
+
+// Capture takes milliseconds; a dead orlopd must not hold pods back for ever.
+constexpr int force_patience_ms = 2000;
 
 Result<UniqueFd> open_log(const std::string& path) {
     UniqueFd log(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
@@ -52,7 +58,7 @@ Result<void> wait_for_port_53(pid_t pid, const std::string& log) {
     return fail(ErrorKind::system, "dnsmasq does not serve: " + (said ? *said : log));
 }
 
-} // namespace
+}  // namespace
 
 Result<void> Cluster::start() {
     std::vector<std::string> lines;
@@ -182,6 +188,26 @@ Result<void> Cluster::start_orlopd(Node& node) {
     return {};
 }
 
+void Cluster::bring_into_force(const Node& node) {
+    if (node.orlopd == 0) {
+        return;
+    }
+    const std::string name = node_name(node.number);
+    const auto socket = connect_to(layout_.node_dir(name) + "/orlopd.sock");
+    if (!socket) {
+        note("orlopd of {} is not asked to capture: {}", name, socket.error().context);
+        return;
+    }
+    constexpr std::string_view request = "POST /refresh HTTP/1.1\r\nHost: orlopd\r\n"
+                                         "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    pollfd answer{socket->get(), POLLIN, 0};
+    if (::send(socket->get(), request.data(), request.size(), MSG_NOSIGNAL) !=
+            static_cast<ssize_t>(request.size()) ||
+        ::poll(&answer, 1, force_patience_ms) != 1) {
+        note("orlopd of {} does not answer: a pod starts uncaptured", name);
+    }
+}
+
 Result<void> Cluster::mesh(const std::string& node, MeshAction action) {
     bool found = false;
     for (Node& each : nodes_) {
@@ -210,7 +236,7 @@ Result<void> Cluster::mesh_one(Node& node, MeshAction action) {
         }
         return start_orlopd(node);
     case MeshAction::stop:
-    case MeshAction::restart: // the handle waits, then asks for `start`
+    case MeshAction::restart:  // the handle waits, then asks for `start`
         if (node.orlopd != 0) {
             ::kill(node.orlopd, SIGTERM);
         }
@@ -239,4 +265,4 @@ NodeStatus Cluster::node_status(const Node& node) const {
     return status;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -19,11 +19,11 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds poll_interval{20};
-constexpr seconds listen_patience{5}; // then a pod counts as ready without its ports
-constexpr seconds stop_patience{5};   // between SIGTERM and SIGKILL
+constexpr seconds listen_patience{5};  // then a pod counts as ready without its ports
+constexpr seconds stop_patience{5};    // between SIGTERM and SIGKILL
 constexpr milliseconds backoff_first{500};
 constexpr seconds backoff_last{30};
-constexpr seconds calm{30}; // a run this long starts the back-off anew
+constexpr seconds calm{30};  // a run this long starts the back-off anew
 constexpr seconds idle{3600};
 
 Duration backoff(int failures) {
@@ -31,7 +31,7 @@ Duration backoff(int failures) {
     return std::min<Duration>(backoff_first * (1 << doublings), backoff_last);
 }
 
-} // namespace
+}  // namespace
 
 void Cluster::reconcile(Instant now) {
     for (const auto& [key, deployment] : deployments_) {
@@ -160,6 +160,10 @@ Pod* Cluster::create_pod(Pod wanted, Instant now) {
         discard(pod);
         return nullptr;
     }
+    // Captured first, as a CNI plugin would have it: from its first listener on the pod is as
+    // closed as its policy says.
+    write_pod(pod);
+    bring_into_force(nodes_[static_cast<std::size_t>(pod.node - 1)]);
     start_runs(pod, now);
     tick_pod(pod, now);
     return &pod;
@@ -200,7 +204,7 @@ void Cluster::terminate(Pod& pod, Instant now) {
     pod.ready = false;
     pod.deleted = now_rfc3339();
     pod.kill_at = now + stop_patience;
-    sync_services(); // no new connection reaches it from here on
+    sync_services();  // no new connection reaches it from here on
     write_pod(pod);
     for (const ContainerRun& run : pod.runs) {
         if (run.pid != 0) {
@@ -375,4 +379,4 @@ Instant Cluster::tick(Instant now) {
     return next;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab
