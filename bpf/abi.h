@@ -51,18 +51,18 @@ ORLOP_ASSERT(ORLOP_BEAT_EXPIRY_NS >= 4 * ORLOP_BEAT_INTERVAL_NS, "one late beat 
 
 // Which listener of a pod a connection belongs to: second half of the key of `listeners`.
 enum orlop_listener_kind {
-    ORLOP_LISTENER_OUTBOUND = 0, // the pod's own connections, looped back over lo
-    ORLOP_LISTENER_INBOUND = 1,  // plaintext arriving at any port
-    ORLOP_LISTENER_HBONE = 2,    // arriving at port 15008
-    ORLOP_LISTENER_LOCAL = 3,    // loopback ports 15020 and 15021
+    ORLOP_LISTENER_OUTBOUND = 0,  // the pod's own connections, looped back over lo
+    ORLOP_LISTENER_INBOUND = 1,   // plaintext arriving at any port
+    ORLOP_LISTENER_HBONE = 2,     // arriving at port 15008
+    ORLOP_LISTENER_LOCAL = 3,     // loopback ports 15020 and 15021
     ORLOP_LISTENER_KINDS = 4,
 };
 
 enum orlop_pod_flag {
-    ORLOP_POD_OUTBOUND_CLOSED = 1u << 0, // orlopd gone: connect() is refused, else direct
-    ORLOP_POD_INBOUND_CLOSED = 1u << 1,  // orlopd gone: a new connection is refused, else direct
-    ORLOP_POD_BYPASS_INBOUND = 1u << 2,  // ambient.istio.io/bypass-inbound-capture
-    ORLOP_POD_LEAVING = 1u << 3,         // new inbound goes direct, looped SYNs still reach us
+    ORLOP_POD_OUTBOUND_CLOSED = 1u << 0,  // orlopd gone: connect() is refused, else direct
+    ORLOP_POD_INBOUND_CLOSED = 1u << 1,   // orlopd gone: a new connection is refused, else direct
+    ORLOP_POD_BYPASS_INBOUND = 1u << 2,   // ambient.istio.io/bypass-inbound-capture
+    ORLOP_POD_LEAVING = 1u << 3,          // new inbound goes direct, looped SYNs still reach us
 };
 
 // Every verdict that is not a plain pass has a reason: X(name, text for people).
@@ -112,18 +112,18 @@ struct orlop_address {
 };
 
 struct orlop_cidr {
-    struct orlop_address base; // already masked
+    struct orlop_address base;  // already masked
     struct orlop_address mask;
 };
 
 struct orlop_port_range {
-    ORLOP_U16 first; // host order, both ends included
+    ORLOP_U16 first;  // host order, both ends included
     ORLOP_U16 last;
 };
 
 struct orlop_listener_key {
     ORLOP_U32 slot;
-    ORLOP_U32 kind; // enum orlop_listener_kind
+    ORLOP_U32 kind;  // enum orlop_listener_kind
 };
 
 // Value of `enrolled`, keyed by the netns cookie. Written last when a pod joins, deleted first when
@@ -136,7 +136,7 @@ struct orlop_enrolled {
 // Value of `pods`, keyed by slot. Replaced as a whole (hash update is atomic for readers).
 struct orlop_pod {
     ORLOP_U32 abi;
-    ORLOP_U32 flags; // enum orlop_pod_flag
+    ORLOP_U32 flags;  // enum orlop_pod_flag
     ORLOP_U64 netns_cookie;
     ORLOP_U32 address_count;
     ORLOP_U32 outbound_port_count;

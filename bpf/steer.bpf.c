@@ -7,7 +7,7 @@
 
 #define ORLOP_AF_INET 2
 
-const volatile __u32 pod_slot = 0; // set before loading
+const volatile __u32 pod_slot = 0;  // set before loading
 
 SEC("sk_lookup")
 int orlop_steer(struct bpf_sk_lookup* ctx) {

@@ -47,11 +47,12 @@ build() {
 
 # --- steps and their verdicts ---
 
-# load NAME: 100 calls to the frontend by 10 clients of the pod `client`; sets ok errors timeouts
-# p50 p99 max (milliseconds).
+# 60 calls to the frontend by 3 clients of the pod `client` (the default retry budget lets 3 retries
+# run at once); sets ok errors timeouts p50 p99 max (milliseconds). The bounds below are chosen so
+# that chance alone breaks one less than once in a million runs.
 load() {
     local line
-    line=$(ctl lab exec default/client -- http-get -n 100 -c 10 -t 8s http://frontend/ | head -n 1) || true
+    line=$(ctl lab exec default/client -- http-get -n 60 -c 3 -t 8s http://frontend/ | head -n 1) || true
     read -r _ _ _ ok _ errors _ timeouts _ _ _ p50 _ p99 _ max _ <<<"$line"
     [ -n "${max:-}" ] || die "the load printed nothing usable: $line"
 }
@@ -103,7 +104,7 @@ step_not_enrolled() {
     say "1. not enrolled: the application as it is"
     load
     verdict "not enrolled" "about 30 % errors, calls of 3 s" \
-        "$(judge "errors >= 10 && errors <= 55" "$(whole "$max") >= 3000")"
+        "$(judge "errors >= 3 && errors <= 40" "$(whole "$max") >= 3000")"
 }
 
 step_enrolled() {
@@ -124,7 +125,7 @@ step_enrolled() {
     tls=$(tcpdump -r "$work/wire.pcap" -nn 'port 15008' 2>/dev/null | wc -l)
     echo "on the wire between the nodes: $tls packets of mutual TLS on 15008, $plain lines of HTTP" >&2
     verdict "enrolled" "same service, no byte of HTTP between nodes" \
-        "$(judge "errors >= 10 && errors <= 55" "plain == 0" "tls > 50" "before == after")"
+        "$(judge "errors >= 3 && errors <= 40" "plain == 0" "tls > 50" "before == after")"
 }
 
 step_strict() {
@@ -148,7 +149,7 @@ print(next(s["clusterIP"] for s in json.load(sys.stdin)["services"] if s["name"]
     load
     echo "a plaintext caller outside the mesh: $stranger" >&2
     verdict "STRICT" "stranger refused, callers in the mesh served" \
-        "$(judge "$([ "$stranger" = refused ] && echo 1 || echo 0)" "ok >= 45")"
+        "$(judge "$([ "$stranger" = refused ] && echo 1 || echo 0)" "ok >= 24")"
 }
 
 step_timeouts() {
@@ -156,16 +157,15 @@ step_timeouts() {
     ctl apply -f "$yaml/002-timeout-config.yaml"
     load
     verdict "timeouts" "slow calls fail at 1 s; errors not fewer" \
-        "$(judge "$(whole "$max") < 2000" "errors >= 35" "timeouts == 0")"
+        "$(judge "$(whole "$max") < 2000" "errors >= 17" "timeouts == 0")"
 }
 
 step_retries() {
     say "5. retries: 3 per call, 0.5 s each"
     ctl apply -f "$yaml/002-retry-config.yaml"
     load
-    # Expected failures 3.4 %; more than 16 of 100 by chance: less than one in a million.
     verdict "retries" "most failures healed (expected 97 % success)" \
-        "$(judge "ok >= 84" "$(whole "$max") < 5000" "timeouts == 0")"
+        "$(judge "ok >= 48" "$(whole "$max") < 5000" "timeouts == 0")"
 }
 
 print_table() {

@@ -149,7 +149,7 @@ Result<void> check_reaches_root(const CaMaterial& material,
     return {};
 }
 
-} // namespace
+}  // namespace
 
 Result<CertificateAuthority> CertificateAuthority::load_or_create(const CaDirectory& options,
                                                                   WallTime now) {
@@ -176,7 +176,7 @@ Result<CertificateAuthority> CertificateAuthority::load_or_create(const CaDirect
     if (!key) {
         return std::unexpected(key.error());
     }
-    if (!have_root) { // also after a crash between the two files: the key is kept
+    if (!have_root) {  // also after a crash between the two files: the key is kept
         auto root = fresh_root(**key, options.trust_domain, now);
         if (!root) {
             return std::unexpected(root.error());
@@ -277,7 +277,7 @@ Result<CertificateAuthority> CertificateAuthority::create_in_memory(std::string_
 Result<Svid>
 CertificateAuthority::issue(const SpiffeId& id, std::chrono::seconds ttl, WallTime now) const {
     std::string uri = id.to_string();
-    auto parsed = SpiffeId::parse(uri); // fields set by hand may hold anything, `/` included
+    auto parsed = SpiffeId::parse(uri);  // fields set by hand may hold anything, `/` included
     if (!parsed || *parsed != id) {
         return fail(ErrorKind::invalid_input,
                     fmt::format("cannot issue for '{}': not a workload "
@@ -322,4 +322,4 @@ WallTime CertificateAuthority::not_after() const {
     return material_->not_after;
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

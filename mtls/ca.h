@@ -21,7 +21,7 @@
 
 namespace orlop::mtls {
 
-struct CaMaterial; // OpenSSL objects; mtls/openssl.h
+struct CaMaterial;  // OpenSSL objects; mtls/openssl.h
 
 inline constexpr std::chrono::seconds svid_ttl_default = std::chrono::hours(24);
 inline constexpr std::chrono::seconds svid_ttl_max = std::chrono::hours(24 * 90);
@@ -30,8 +30,8 @@ inline constexpr std::chrono::seconds ca_ttl = std::chrono::hours(24 * 3650);
 inline constexpr std::chrono::seconds clock_skew_allowed = std::chrono::minutes(2);
 
 struct CaDirectory {
-    std::string directory;                      // created with mode 0700 when missing
-    std::string trust_domain = "cluster.local"; // organisation name of a new root, nothing else
+    std::string directory;                       // created with mode 0700 when missing
+    std::string trust_domain = "cluster.local";  // organisation name of a new root, nothing else
 };
 
 class CertificateAuthority {
@@ -45,8 +45,8 @@ public:
     // 0 < ttl <= svid_ttl_max; cut to the end of the issuer's own validity.
     Result<Svid> issue(const SpiffeId& id, std::chrono::seconds ttl, WallTime now) const;
 
-    std::string roots_pem() const; // for TrustBundle
-    WallTime not_after() const;    // earliest end of the issuing chain
+    std::string roots_pem() const;  // for TrustBundle
+    WallTime not_after() const;     // earliest end of the issuing chain
 
     explicit CertificateAuthority(std::shared_ptr<const CaMaterial> material)
         : material_(std::move(material)) {}
@@ -55,4 +55,4 @@ private:
     std::shared_ptr<const CaMaterial> material_;
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -59,7 +59,7 @@ Result<void> write_all(int fd, std::string_view content, const std::string& what
     return {};
 }
 
-} // namespace
+}  // namespace
 
 Result<UniqueFd> open_directory(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -124,7 +124,7 @@ Result<void> write_file(int directory,
                         std::string_view content,
                         unsigned mode) {
     std::string temporary = "." + name + ".new";
-    ::unlinkat(directory, temporary.c_str(), 0); // left by a crash; the directory is locked
+    ::unlinkat(directory, temporary.c_str(), 0);  // left by a crash; the directory is locked
     UniqueFd fd(::openat(
         directory, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd.valid() || ::fchmod(fd.get(), mode) != 0) {
@@ -145,4 +145,4 @@ Result<void> write_file(int directory,
     return written;
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

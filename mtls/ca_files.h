@@ -10,13 +10,13 @@
 namespace orlop::mtls {
 
 enum class Secrecy : unsigned char {
-    open,          // any mode
-    owner_only,    // no bit for group or others, owned by us
-    not_for_others // group may read: Kubernetes secret volumes with fsGroup
+    open,           // any mode
+    owner_only,     // no bit for group or others, owned by us
+    not_for_others  // group may read: Kubernetes secret volumes with fsGroup
 };
 
-Result<UniqueFd> open_directory(const std::string& path);            // makes it, 0700, when missing
-Result<void> lock_directory(int directory, const std::string& path); // until the fd closes
+Result<UniqueFd> open_directory(const std::string& path);  // makes it, 0700, when missing
+Result<void> lock_directory(int directory, const std::string& path);  // until the fd closes
 bool file_exists(int directory, const std::string& name);
 Result<std::string>
 read_file(int directory, const std::string& path, const std::string& name, Secrecy secrecy);
@@ -27,4 +27,4 @@ Result<void> write_file(int directory,
                         std::string_view content,
                         unsigned mode);
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -88,7 +88,7 @@ bool add_name(X509_NAME* name, const char* field, std::string_view value) {
                                       0) == 1;
 }
 
-} // namespace
+}  // namespace
 
 Result<Owned<evp_pkey_st>> generate_key() {
     Owned<evp_pkey_st> key(EVP_EC_gen("P-256"));
@@ -132,4 +132,4 @@ make_leaf(const LeafRequest& request, x509_st& issuer, evp_pkey_st& issuer_key) 
     return leaf;
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

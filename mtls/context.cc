@@ -137,7 +137,7 @@ bool configure(ContextParts& parts) {
     return alpn && set_resumption(client, server, session_scope(parts.options));
 }
 
-} // namespace
+}  // namespace
 
 ssl_session_st* ClientSessions::find(const std::string& key) {
     auto found = by_key_.find(key);
@@ -213,4 +213,4 @@ bool TlsContext::outdated_by(const Svid& svid,
            generation != policy_generation();
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

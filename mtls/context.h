@@ -24,12 +24,12 @@
 
 namespace orlop::mtls {
 
-struct ContextParts; // OpenSSL objects; mtls/openssl.h
+struct ContextParts;  // OpenSSL objects; mtls/openssl.h
 
 struct ContextOptions {
     Svid svid;
     std::shared_ptr<const TrustBundle> bundle;
-    std::vector<std::string> alpn = {"h2"}; // in order of preference; a peer offering none fails
+    std::vector<std::string> alpn = {"h2"};  // in order of preference; a peer offering none fails
     std::uint64_t policy_generation = 0;
     // Shared by the contexts of one core; null: an own one.
     std::shared_ptr<VerdictCache> verdicts;
@@ -46,7 +46,7 @@ public:
     const Svid& svid() const;
     const TrustBundle& bundle() const;
     std::uint64_t policy_generation() const;
-    std::size_t client_sessions() const; // resumable sessions held now
+    std::size_t client_sessions() const;  // resumable sessions held now
     // True when a context for these inputs would differ: time to build a new one.
     bool outdated_by(const Svid& svid, const TrustBundle& bundle, std::uint64_t generation) const;
 
@@ -56,4 +56,4 @@ private:
     std::unique_ptr<ContextParts> parts_;
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -30,7 +30,7 @@ Algorithms& algorithms() {
 }
 
 bool is_wanted_type(const OSSL_ALGORITHM& algorithm) {
-    std::string_view names = algorithm.algorithm_names; // "EC:id-ecPublicKey:1.2.840.10045.2.1"
+    std::string_view names = algorithm.algorithm_names;  // "EC:id-ecPublicKey:1.2.840.10045.2.1"
     return std::ranges::find(key_types, names.substr(0, names.find(':'))) != key_types.end();
 }
 
@@ -50,7 +50,7 @@ std::vector<OSSL_ALGORITHM> choose(OSSL_PROVIDER* full, int operation, Wanted wa
             chosen.push_back(*each);
         }
     }
-    chosen.push_back({}); // ends the list
+    chosen.push_back({});  // ends the list
     return chosen;
 }
 
@@ -108,11 +108,11 @@ OSSL_LIB_CTX* make_library() {
     return library;
 }
 
-} // namespace
+}  // namespace
 
 ossl_lib_ctx_st* lean_library() {
     static OSSL_LIB_CTX* const library = make_library();
     return library;
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -15,4 +15,4 @@ namespace orlop::mtls {
 // not allow it: null is also OpenSSL's default context, where everything works, only slower.
 ossl_lib_ctx_st* lean_library();
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

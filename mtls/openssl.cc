@@ -47,7 +47,7 @@ WallTime to_wall_time(const ASN1_TIME* time) {
     return std::chrono::system_clock::from_time_t(std::min(timegm(&parts), seconds_max));
 }
 
-} // namespace
+}  // namespace
 
 void OpensslDeleter::operator()(bio_st* object) const noexcept {
     BIO_free_all(object);
@@ -150,7 +150,7 @@ std::vector<std::uint8_t> certificate_der(const x509_st& certificate) {
 
 WallTime not_before_of(const x509_st& certificate) {
     WallTime time = to_wall_time(X509_get0_notBefore(&certificate));
-    return time == WallTime::min() ? WallTime::max() : time; // unreadable: valid never
+    return time == WallTime::min() ? WallTime::max() : time;  // unreadable: valid never
 }
 
 WallTime not_after_of(const x509_st& certificate) {
@@ -179,4 +179,4 @@ Digest digest_parts(std::span<const std::span<const std::uint8_t>> parts) {
     return digest;
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

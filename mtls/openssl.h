@@ -50,7 +50,7 @@ using Digest = std::array<std::uint8_t, 32>;
 struct SvidMaterial {
     SpiffeId identity;
     Owned<evp_pkey_st> key;
-    std::vector<Owned<x509_st>> chain; // leaf first
+    std::vector<Owned<x509_st>> chain;  // leaf first
     WallTime not_before;
     WallTime not_after;
     Digest fingerprint;
@@ -59,7 +59,7 @@ struct SvidMaterial {
 struct TrustBundleContents {
     std::string local_domain;
     std::vector<std::string> aliases;
-    std::map<std::string, Owned<x509_store_st>, std::less<>> stores; // by trust domain
+    std::map<std::string, Owned<x509_store_st>, std::less<>> stores;  // by trust domain
     std::size_t root_count = 0;
     Digest fingerprint{};
 };
@@ -67,7 +67,7 @@ struct TrustBundleContents {
 struct CaMaterial {
     Owned<evp_pkey_st> key;
     Owned<x509_st> issuer;
-    std::vector<Owned<x509_st>> intermediates; // sent after the leaf; empty under a root
+    std::vector<Owned<x509_st>> intermediates;  // sent after the leaf; empty under a root
     std::string roots_pem;
     WallTime not_after;
 };
@@ -75,7 +75,7 @@ struct CaMaterial {
 // The client's resumable sessions, most recently used first.
 class ClientSessions {
 public:
-    ssl_session_st* find(const std::string& key); // borrowed until the next call
+    ssl_session_st* find(const std::string& key);  // borrowed until the next call
     void insert(const std::string& key, Owned<ssl_session_st> session);
     void erase(const std::string& key);
     std::size_t size() const { return entries_.size(); }
@@ -88,7 +88,7 @@ private:
 
 struct ContextParts {
     ContextOptions options;
-    std::string alpn_wire; // RFC 7301 §3.1: length-prefixed names
+    std::string alpn_wire;  // RFC 7301 §3.1: length-prefixed names
     Owned<ssl_ctx_st> client;
     Owned<ssl_ctx_st> server;
     ClientSessions client_sessions;
@@ -127,4 +127,4 @@ std::expected<PeerIdentity, PeerRefusal> verify_certificates(std::span<x509_st* 
 // Domain whose roots judge `trust_domain`: its own, or the local one for an alias; null: unknown.
 x509_store_st* store_for(const TrustBundleContents& contents, std::string_view trust_domain);
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

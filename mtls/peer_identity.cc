@@ -103,7 +103,7 @@ void set_path_rules(X509_STORE_CTX* path, const PeerCheck& check) {
     X509_VERIFY_PARAM* rules = X509_STORE_CTX_get0_param(path);
     X509_VERIFY_PARAM_set_time(rules, std::chrono::system_clock::to_time_t(check.now));
     X509_VERIFY_PARAM_set_depth(rules, static_cast<int>(limits::tls_chain_certificates_max));
-    X509_VERIFY_PARAM_set_auth_level(rules, 2); // 112 bits: no RSA-1024, no SHA-1
+    X509_VERIFY_PARAM_set_auth_level(rules, 2);  // 112 bits: no RSA-1024, no SHA-1
     // With a purpose OpenSSL also checks the extended key usage of every intermediate.
     X509_VERIFY_PARAM_set_purpose(
         rules, check.role == PeerRole::client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER);
@@ -185,7 +185,7 @@ Verdict check_expectation(PeerIdentity peer, const PeerCheck& check) {
     return peer;
 }
 
-} // namespace
+}  // namespace
 
 std::string_view refusal_name(RefusalReason reason) {
     switch (reason) {
@@ -264,7 +264,7 @@ std::expected<SpiffeId, PeerRefusal> leaf_identity(x509_st& leaf) {
             X509_get_ext_d2i(&leaf, NID_subject_alt_name, &critical, nullptr)),
         GENERAL_NAMES_free);
     ERR_clear_error();
-    if (names == nullptr && critical != -1) { // -1: absent, -2: twice, else: does not parse
+    if (names == nullptr && critical != -1) {  // -1: absent, -2: twice, else: does not parse
         return refuse(RefusalReason::malformed, "the leaf's subjectAltName does not parse");
     }
     const ASN1_IA5STRING* only = nullptr;
@@ -346,4 +346,4 @@ Verdict verify_peer(std::span<const std::span<const std::uint8_t>> chain_der,
     return verify_certificates(chain, check);
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -20,7 +20,7 @@ std::size_t payload_bytes(std::span<const std::uint8_t> header) {
     return static_cast<std::size_t>(header[3]) << 8 | header[4];
 }
 
-} // namespace
+}  // namespace
 
 RecordFramer::Offer RecordFramer::offer(std::span<const std::uint8_t> bytes) {
     if (whole_) {
@@ -99,4 +99,4 @@ void RecordFramer::release_idle() {
     }
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

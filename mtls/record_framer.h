@@ -19,9 +19,9 @@ namespace orlop::mtls {
 class RecordFramer {
 public:
     struct Offer {
-        std::span<const std::uint8_t> records; // none, or whole ones
-        std::size_t copied = 0;                // of the input, kept inside
-        bool malformed = false;                // no TLS record (RFC 8446 §5.1)
+        std::span<const std::uint8_t> records;  // none, or whole ones
+        std::size_t copied = 0;                 // of the input, kept inside
+        bool malformed = false;                 // no TLS record (RFC 8446 §5.1)
     };
 
     Offer offer(std::span<const std::uint8_t> bytes);
@@ -35,7 +35,7 @@ private:
 
     std::vector<std::uint8_t> partial_;
     std::size_t partial_read_ = 0;
-    bool whole_ = false; // partial_ holds one whole record, not all of it read
+    bool whole_ = false;  // partial_ holds one whole record, not all of it read
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

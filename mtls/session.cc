@@ -28,7 +28,7 @@ static_assert(limits::tls_pending_output_bytes_max >= 2 * tls_record_room_bytes,
 // RFC 8446 §5.5 allows about 2^24.5 records of AES-GCM under one key.
 constexpr std::uint64_t records_per_key_max = 1ULL << 23;
 
-} // namespace
+}  // namespace
 
 enum class Phase : unsigned char { handshaking, established, peer_closed, failed };
 
@@ -49,16 +49,16 @@ struct SessionParts {
     std::optional<PeerRefusal> refusal;
     std::optional<PeerIdentity> peer;
 
-    RecordFramer framer;                 // holds at most one partial record
-    std::span<const std::uint8_t> input; // whole records OpenSSL may read now
-    std::span<std::uint8_t> room;        // the caller's buffer during send()
-    std::vector<std::uint8_t> pending;   // output that found no room
+    RecordFramer framer;                  // holds at most one partial record
+    std::span<const std::uint8_t> input;  // whole records OpenSSL may read now
+    std::span<std::uint8_t> room;         // the caller's buffer during send()
+    std::vector<std::uint8_t> pending;    // output that found no room
     std::size_t pending_sent = 0;
     std::size_t handshake_bytes = 0;
     std::uint64_t plaintext_bytes = 0;
     std::uint64_t post_handshake_messages = 0;
     std::uint64_t records_under_key = 0;
-    std::string_view limit_reached; // name of the bound, when one stopped OpenSSL
+    std::string_view limit_reached;  // name of the bound, when one stopped OpenSSL
 
     // Whether OpenSSL can go on, in the words of receive().
     enum class Step : unsigned char { progress, needs_input, needs_room, closed, failed };
@@ -154,7 +154,7 @@ Error describe_failure(unsigned long code, std::string_view text) {
     return {ErrorKind::invalid_input, fmt::format("TLS: {}", text)};
 }
 
-} // namespace
+}  // namespace
 
 // ---- Hooks
 
@@ -394,7 +394,7 @@ Result<void> attach_tls(SessionParts& parts, ssl_ctx_st* tls) {
     return {};
 }
 
-} // namespace
+}  // namespace
 
 Result<TlsSession> TlsSession::client(std::shared_ptr<TlsContext> context, ClientOptions options) {
     auto parts = std::make_unique<SessionParts>();
@@ -414,7 +414,7 @@ Result<TlsSession> TlsSession::client(std::shared_ptr<TlsContext> context, Clien
     if (known != nullptr) {
         SSL_set_session(parts->ssl.get(), known);
     }
-    if (parts->advance_handshake() == SessionParts::Step::failed) { // queues the ClientHello
+    if (parts->advance_handshake() == SessionParts::Step::failed) {  // queues the ClientHello
         return std::unexpected(*parts->error);
     }
     return TlsSession(std::move(parts));
@@ -468,7 +468,7 @@ Result<Transfer> TlsSession::receive(std::span<const std::uint8_t> encrypted,
         return std::unexpected(*parts.error);
     }
     if (parts.phase == Phase::peer_closed) {
-        done.consumed = encrypted.size(); // RFC 8446 §6.1: what follows a close_notify is ignored
+        done.consumed = encrypted.size();  // RFC 8446 §6.1: what follows a close_notify is ignored
     }
     return done;
 }
@@ -589,4 +589,4 @@ void TlsSession::release_idle_buffers() {
     }
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

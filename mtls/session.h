@@ -42,7 +42,7 @@
 
 namespace orlop::mtls {
 
-struct SessionParts; // mtls/session.cc
+struct SessionParts;  // mtls/session.cc
 
 // Room for one full record and its framing.
 inline constexpr std::size_t tls_record_room_bytes = 16 * 1024 + 64;
@@ -52,7 +52,7 @@ struct ClientOptions {
     // Sessions are resumed only under the same key: peer address and expected identity.
     // Empty: never resume.
     std::string resumption_key;
-    WallTime now; // validity of certificates is judged at this time
+    WallTime now;  // validity of certificates is judged at this time
 };
 
 struct ServerOptions {
@@ -82,7 +82,7 @@ public:
     Result<Transfer> send(std::span<const std::uint8_t> plaintext,
                           std::span<std::uint8_t> encrypted);
     bool has_output() const;
-    bool has_plaintext() const; // decrypted bytes wait: call receive({}, ...) before sleeping
+    bool has_plaintext() const;  // decrypted bytes wait: call receive({}, ...) before sleeping
 
     // Queues our close_notify (RFC 8446 §6.1): we send no more, the peer still may. Idempotent.
     void close_notify();
@@ -90,21 +90,21 @@ public:
     Result<void> transport_ended();
 
     bool handshaking() const;
-    bool established() const; // handshake done and no failure; also after a half-close
-    bool peer_closed() const; // close_notify received
+    bool established() const;  // handshake done and no failure; also after a half-close
+    bool peer_closed() const;  // close_notify received
     const std::optional<Error>& error() const;
-    const std::optional<PeerRefusal>& refusal() const; // set when we refused the peer
+    const std::optional<PeerRefusal>& refusal() const;  // set when we refused the peer
 
     // After the handshake, also on resumption (where they are checked anew); empty before.
     const std::optional<PeerIdentity>& peer() const;
     bool resumed() const;
-    std::string_view alpn() const; // as negotiated; empty before
+    std::string_view alpn() const;  // as negotiated; empty before
 
-    void release_idle_buffers(); // when quiet: frees record buffers until the next byte
+    void release_idle_buffers();  // when quiet: frees record buffers until the next byte
 
 private:
     explicit TlsSession(std::unique_ptr<SessionParts> parts);
     std::unique_ptr<SessionParts> parts_;
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -22,4 +22,4 @@ void count_message(int written,
                    ssl_st* ssl,
                    void* unused);
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

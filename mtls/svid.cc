@@ -22,7 +22,7 @@ Digest fingerprint_of(const std::vector<Owned<x509_st>>& chain) {
     return digest_parts(parts);
 }
 
-} // namespace
+}  // namespace
 
 Result<Svid> make_svid(std::vector<Owned<x509_st>> chain, Owned<evp_pkey_st> key) {
     auto identity = leaf_identity(*chain.front());
@@ -101,4 +101,4 @@ WallTime Svid::renew_at(double jitter) const {
     return not_before() + std::chrono::duration_cast<WallTime::duration>(wait);
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

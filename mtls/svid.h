@@ -20,7 +20,7 @@
 
 namespace orlop::mtls {
 
-struct SvidMaterial; // OpenSSL objects; mtls/openssl.h
+struct SvidMaterial;  // OpenSSL objects; mtls/openssl.h
 
 class Svid {
 public:
@@ -30,10 +30,10 @@ public:
 
     const SpiffeId& identity() const;
     WallTime not_before() const;
-    WallTime not_after() const; // earliest end of leaf and intermediates
+    WallTime not_after() const;  // earliest end of leaf and intermediates
     std::string serial_hex() const;
     std::string chain_pem() const;
-    std::string key_pem() const; // secret: never log
+    std::string key_pem() const;  // secret: never log
     // SHA-256 over the chain; differs between any two certificates.
     const std::array<std::uint8_t, 32>& fingerprint() const;
 
@@ -47,4 +47,4 @@ private:
     std::shared_ptr<const SvidMaterial> material_;
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -72,7 +72,7 @@ Digest fingerprint_of(const TrustBundleContents& contents,
     for (const auto& alias : contents.aliases) {
         parts.push_back(bytes_of(alias));
     }
-    parts.push_back({}); // no alias is empty: ends their list
+    parts.push_back({});  // no alias is empty: ends their list
     for (const auto& root : encoded) {
         parts.push_back(root);
     }
@@ -84,7 +84,7 @@ bool is_local(const TrustBundleContents& contents, std::string_view domain) {
            std::ranges::find(contents.aliases, domain) != contents.aliases.end();
 }
 
-} // namespace
+}  // namespace
 
 Result<std::shared_ptr<const TrustBundle>> TrustBundle::create(const TrustBundleOptions& options) {
     auto contents = std::make_unique<TrustBundleContents>();
@@ -141,4 +141,4 @@ x509_store_st* store_for(const TrustBundleContents& contents, std::string_view t
     return own == contents.stores.end() ? nullptr : own->second.get();
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -21,17 +21,17 @@
 
 namespace orlop::mtls {
 
-struct TrustBundleContents; // OpenSSL objects; mtls/openssl.h
+struct TrustBundleContents;  // OpenSSL objects; mtls/openssl.h
 
 struct TrustDomainRoots {
     std::string trust_domain;
-    std::string roots_pem; // one or more CA certificates
+    std::string roots_pem;  // one or more CA certificates
 };
 
 struct TrustBundleOptions {
     std::string local_domain = "cluster.local";
     std::vector<std::string> aliases;
-    std::vector<TrustDomainRoots> roots; // several entries of one domain are joined
+    std::vector<TrustDomainRoots> roots;  // several entries of one domain are joined
 };
 
 class TrustBundle {
@@ -57,4 +57,4 @@ private:
     std::unique_ptr<const TrustBundleContents> contents_;
 };
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

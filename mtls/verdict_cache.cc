@@ -5,7 +5,7 @@
 namespace orlop::mtls {
 
 std::size_t VerdictCache::KeyHash::operator()(const Key& key) const noexcept {
-    std::size_t hash; // the key is a SHA-256 already
+    std::size_t hash;  // the key is a SHA-256 already
     std::memcpy(&hash, key.data(), sizeof hash);
     return hash;
 }
@@ -40,4 +40,4 @@ void VerdictCache::insert(const Key& key, PeerIdentity identity) {
     by_key_.emplace(key, entries_.begin());
 }
 
-} // namespace orlop::mtls
+}  // namespace orlop::mtls

@@ -35,8 +35,8 @@ enum class Role : unsigned char { http_listener, echo_listener, http, echo };
 struct Peer {
     Role role = Role::http;
     std::string input{};
-    std::string output{};       // heads, short bodies and echoes that wait for room
-    std::int64_t body_left = 0; // of a long body, after `output`
+    std::string output{};        // heads, short bodies and echoes that wait for room
+    std::int64_t body_left = 0;  // of a long body, after `output`
     std::int64_t body_at = 0;
     bool close_after = false;
     bool wants_write = false;
@@ -233,8 +233,8 @@ int serve(int argc, char** argv) {
     backend->run();
 }
 
-} // namespace
-} // namespace orlop::bench
+}  // namespace
+}  // namespace orlop::bench
 
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);

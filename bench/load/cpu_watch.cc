@@ -69,7 +69,7 @@ std::vector<CoreTicks> core_ticks() {
         std::istringstream words(line);
         std::string name;
         words >> name;
-        std::array<std::int64_t, 8> field{}; // user nice system idle iowait irq softirq steal
+        std::array<std::int64_t, 8> field{};  // user nice system idle iowait irq softirq steal
         for (auto& value : field) {
             words >> value;
         }
@@ -105,7 +105,7 @@ std::int64_t own_cpu_ns() {
     return process_cpu_ns(static_cast<int>(getpid()));
 }
 
-} // namespace
+}  // namespace
 
 void CpuWatch::read_into(std::int64_t sign) {
     for (auto& group : groups_) {
@@ -140,4 +140,4 @@ void CpuWatch::end() {
     }
 }
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

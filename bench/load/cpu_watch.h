@@ -17,7 +17,7 @@ struct WatchedGroup {
     std::string name;
     std::vector<int> pids;
     std::int64_t cpu_ns = 0;
-    std::int64_t switches = 0; // voluntary and forced context switches
+    std::int64_t switches = 0;  // voluntary and forced context switches
 };
 
 class CpuWatch {
@@ -42,7 +42,7 @@ private:
     std::int64_t own_ns_ = 0;
     std::int64_t steal_ns_ = 0;
     std::vector<double> core_busy_;
-    std::vector<std::int64_t> core_ticks_; // busy and total of each core at begin()
+    std::vector<std::int64_t> core_ticks_;  // busy and total of each core at begin()
 };
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -24,9 +24,9 @@ namespace {
 
 struct End {
     int other = -1;
-    std::string pending{}; // bytes from `other` that wait for room here
+    std::string pending{};  // bytes from `other` that wait for room here
     std::uint32_t events = EPOLLIN;
-    bool finished = false; // the other end sent its last byte
+    bool finished = false;  // the other end sent its last byte
 };
 
 struct Target {
@@ -161,8 +161,8 @@ private:
     std::unordered_map<int, std::unique_ptr<End>> ends_;
 };
 
-} // namespace
-} // namespace orlop::bench
+}  // namespace
+}  // namespace orlop::bench
 
 int main(int argc, char** argv) {
     std::string address = "127.0.0.1";

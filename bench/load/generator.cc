@@ -45,7 +45,7 @@ std::string request_text(const Options& options) {
     return text + (options.traffic == Traffic::connect ? "Connection: close\r\n\r\n" : "\r\n");
 }
 
-} // namespace
+}  // namespace
 
 Generator::Generator(const Options& options, CpuWatch& watch)
     : options_(options), watch_(watch), request_(request_text(options)), buffer_(256 * 1024),
@@ -274,4 +274,4 @@ std::uint64_t Generator::read_counter() const {
     return value;
 }
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -21,10 +21,10 @@ namespace orlop::bench {
 
 struct Outcome {
     double window_s = 0;
-    std::uint64_t replies = 0; // in the window; CPU and counters belong to these
+    std::uint64_t replies = 0;  // in the window; CPU and counters belong to these
     Histogram latency;
     std::uint64_t queue_depth_max = 0;
-    std::uint64_t counted = 0; // delta of the counter file over the window
+    std::uint64_t counted = 0;  // delta of the counter file over the window
 };
 
 class Generator {
@@ -67,13 +67,13 @@ private:
     Outcome outcome_;
     std::string error_;
     int epoll_ = -1;
-    std::int64_t interval_ns_ = 0; // 0: closed loop
+    std::int64_t interval_ns_ = 0;  // 0: closed loop
     std::int64_t begin_ns_ = 0;
-    std::int64_t window_begin_ns_ = 0; // 0 until the warm-up is over
+    std::int64_t window_begin_ns_ = 0;  // 0 until the warm-up is over
     std::int64_t latency_from_ns_ = 0;
-    std::int64_t window_end_ns_ = 0; // 0 until the window is over
-    std::uint64_t released_ = 0;     // open loop: requests due so far
+    std::int64_t window_end_ns_ = 0;  // 0 until the window is over
+    std::uint64_t released_ = 0;      // open loop: requests due so far
     std::uint64_t started_ = 0;
 };
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -69,4 +69,4 @@ private:
     std::uint64_t max_ = 0;
 };
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -74,7 +74,7 @@ void print_cpu(const CpuWatch& watch, const Outcome& outcome) {
     std::printf("]");
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     auto options = orlop::bench::parse_options(argc, argv);

@@ -96,7 +96,7 @@ std::string set_option(Options& options, const std::string& name, const std::str
     return {};
 }
 
-} // namespace
+}  // namespace
 
 std::expected<Options, std::string> parse_options(int argc, char** argv) {
     Options options;
@@ -125,4 +125,4 @@ std::expected<Options, std::string> parse_options(int argc, char** argv) {
     return options;
 }
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -11,29 +11,29 @@
 namespace orlop::bench {
 
 enum class Traffic : unsigned char {
-    keepalive, // HTTP/1.1, connections are kept
-    connect,   // HTTP/1.1, one connection per request
-    echo,      // raw TCP, message_bytes there and back
+    keepalive,  // HTTP/1.1, connections are kept
+    connect,    // HTTP/1.1, one connection per request
+    echo,       // raw TCP, message_bytes there and back
 };
 
 struct Options {
-    std::string address; // IPv4 or IPv6, no name
+    std::string address;  // IPv4 or IPv6, no name
     std::uint16_t port = 0;
-    std::string host = "server"; // Host header
+    std::string host = "server";  // Host header
     std::string path = "/";
     Traffic traffic = Traffic::keepalive;
     int connections = 64;
-    double rate_per_s = 0; // 0: closed loop
+    double rate_per_s = 0;  // 0: closed loop
     double seconds = 3;
     double warmup_s = 1;
-    std::int64_t reply_bytes = 1024;  // every reply must have this length
-    std::int64_t message_bytes = 64;  // of echo
-    bool check_content = false;       // compare the body with the backend's pattern
-    std::vector<WatchedGroup> groups; // --watch NAME=PID,PID
-    std::string counter_file;         // of alloc_count.c, read at both ends of the window
+    std::int64_t reply_bytes = 1024;   // every reply must have this length
+    std::int64_t message_bytes = 64;   // of echo
+    bool check_content = false;        // compare the body with the backend's pattern
+    std::vector<WatchedGroup> groups;  // --watch NAME=PID,PID
+    std::string counter_file;          // of alloc_count.c, read at both ends of the window
 };
 
 // The error is one line for the terminal.
 std::expected<Options, std::string> parse_options(int argc, char** argv);
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -49,7 +49,7 @@ bool matches_pattern(std::string_view data, std::int64_t position) {
     return true;
 }
 
-} // namespace
+}  // namespace
 
 Progress ReplyReader::feed(std::string_view data) {
     if (in_body_) {
@@ -104,4 +104,4 @@ Progress ReplyReader::feed_body(std::string_view data) {
     return received_ == expected_.bytes ? Progress::done : Progress::more;
 }
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

@@ -48,10 +48,10 @@ private:
     }
 
     Expected expected_;
-    std::string head_; // only what arrived split; a whole head is checked in place
+    std::string head_;  // only what arrived split; a whole head is checked in place
     std::string error_;
     std::int64_t received_ = 0;
     bool in_body_ = false;
 };
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

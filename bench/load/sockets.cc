@@ -34,7 +34,7 @@ void no_delay(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-} // namespace
+}  // namespace
 
 int connect_tcp(const std::string& address, std::uint16_t port) {
     sockaddr_storage target;
@@ -91,4 +91,4 @@ int connect_result(int fd) {
     return -error;
 }
 
-} // namespace orlop::bench
+}  // namespace orlop::bench

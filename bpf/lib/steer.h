@@ -4,7 +4,7 @@
 #include "bpf/lib/count.h"
 #include "bpf/lib/pod.h"
 
-#define ORLOP_IFINDEX_LO 1 // the loopback device of every namespace
+#define ORLOP_IFINDEX_LO 1  // the loopback device of every namespace
 
 enum assign_outcome { ASSIGNED, ABSENT, FAILED };
 
@@ -35,7 +35,7 @@ static __always_inline int steer_loopback(struct bpf_sk_lookup* ctx, __u32 slot)
     if (port != ORLOP_PORT_METRICS && port != ORLOP_PORT_READY) {
         return SK_PASS;
     }
-    if (ctx->remote_port == 0) { // the connect hook asks for the app's own listener
+    if (ctx->remote_port == 0) {  // the connect hook asks for the app's own listener
         return SK_PASS;
     }
     struct orlop_app_ports* noted = bpf_map_lookup_elem(&app_ports, &slot);
@@ -45,7 +45,7 @@ static __always_inline int steer_loopback(struct bpf_sk_lookup* ctx, __u32 slot)
     if (assign_listener(ctx, slot, ORLOP_LISTENER_LOCAL) == ASSIGNED) {
         return steered(ORLOP_REASON_local_served);
     }
-    return SK_PASS; // nobody there: the app sees a refused connection
+    return SK_PASS;  // nobody there: the app sees a refused connection
 }
 
 // Looped over lo by the policy route: a captured socket, or orlopd's own delivery to the app.

@@ -1,14 +1,14 @@
 #include "daemon/admin/http_server.h"
 
-#include <sys/socket.h>
-
-#include <algorithm>
-
 #include "daemon/base/limits.h"
 #include "daemon/codec/h1/body.h"
 #include "daemon/codec/h1/head.h"
 #include "daemon/codec/h1/writer.h"
 #include "daemon/codec/uri.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
 
 namespace orlop::admin {
 namespace {
@@ -39,8 +39,8 @@ struct Idle {
     }
 };
 
-runtime::Task<bool> read_body(net::TcpStream& stream, const h1::MessageHead& head,
-                              std::string& body) {
+runtime::Task<bool>
+read_body(net::TcpStream& stream, const h1::MessageHead& head, std::string& body) {
     h1::BodyDecoder decoder(head);
     while (true) {
         h1::BodyStep step = decoder.next(stream.input());
@@ -66,8 +66,8 @@ runtime::Task<bool> read_body(net::TcpStream& stream, const h1::MessageHead& hea
     }
 }
 
-runtime::Task<bool> send_response(net::TcpStream& stream, const Response& response,
-                                  h1::ConnectionFate fate) {
+runtime::Task<bool>
+send_response(net::TcpStream& stream, const Response& response, h1::ConnectionFate fate) {
     std::vector<char> room(1024);
     h1::HeadWriter writer(room);
     writer.status_line(static_cast<std::uint16_t>(response.status),
@@ -105,8 +105,7 @@ std::string Request::parameter(std::string_view name) const {
     return out;
 }
 
-HttpServer::HttpServer(runtime::Loop& loop, runtime::Scope& scope,
-                       RequestHandler& handler)
+HttpServer::HttpServer(runtime::Loop& loop, runtime::Scope& scope, RequestHandler& handler)
     : loop_(loop), scope_(scope), handler_(handler) {}
 
 void HttpServer::serve(int fd) {
@@ -125,8 +124,8 @@ void HttpServer::end_all() {
     }
 }
 
-runtime::Task<void> HttpServer::run(HttpServer* server, std::unique_ptr<net::TcpStream> stream,
-                                    Entrance entrance) {
+runtime::Task<void>
+HttpServer::run(HttpServer* server, std::unique_ptr<net::TcpStream> stream, Entrance entrance) {
     server->open_.push_back(stream.get());
     while (co_await server->serve_one(*stream, entrance)) {
     }
@@ -155,8 +154,12 @@ runtime::Task<bool> HttpServer::serve_one(net::TcpStream& stream, Entrance entra
         Response refusal{parsed.status(), std::string(parsed.text()) + "\n"};
         co_return co_await send_response(stream, refusal, h1::ConnectionFate::close);
     }
-    Request request{std::string(head.method), std::string(head.path), std::string(head.query), "",
-                    stream.local_address().port, entrance};
+    Request request{std::string(head.method),
+                    std::string(head.path),
+                    std::string(head.query),
+                    "",
+                    stream.local_address().port,
+                    entrance};
     bool keep_alive = head.keep_alive && head.version_minor == 1;
     stream.consume(parsed.consumed);
     if (!co_await read_body(stream, head, request.body)) {

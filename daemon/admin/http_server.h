@@ -8,11 +8,11 @@
 //     server.serve(fd);   // an accepted connection
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "daemon/net/tcp_stream.h"
 #include "daemon/runtime/scope.h"
+
+#include <string>
+#include <vector>
 
 namespace orlop::admin {
 
@@ -52,8 +52,8 @@ public:
     std::size_t open_connections() const { return open_.size(); }
 
 private:
-    static runtime::Task<void> run(HttpServer* server, std::unique_ptr<net::TcpStream> stream,
-                                   Entrance entrance);
+    static runtime::Task<void>
+    run(HttpServer* server, std::unique_ptr<net::TcpStream> stream, Entrance entrance);
     runtime::Task<bool> serve_one(net::TcpStream& stream, Entrance entrance);
 
     runtime::Loop& loop_;

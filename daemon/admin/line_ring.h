@@ -8,14 +8,14 @@
 //     for (const auto& line : ring.find({pod_ip}, since)) ...
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/base/ip.h"
+#include "daemon/base/limits.h"
+
 #include <cstddef>
 #include <deque>
 #include <string>
 #include <vector>
-
-#include "daemon/base/clock.h"
-#include "daemon/base/ip.h"
-#include "daemon/base/limits.h"
 
 namespace orlop::admin {
 

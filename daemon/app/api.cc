@@ -1,15 +1,5 @@
 #include "daemon/app/api.h"
 
-#include <fmt/core.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <charconv>
-#include <cstdio>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <set>
-
 #include "daemon/app/api_cores.h"
 #include "daemon/app/api_views.h"
 #include "daemon/app/daemon.h"
@@ -18,6 +8,16 @@
 #include "daemon/control/analyze.h"
 #include "daemon/telemetry/request_record.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <unistd.h>
+
 namespace orlop::app {
 
 using nlohmann::json;
@@ -25,7 +25,8 @@ using nlohmann::json;
 namespace {
 
 admin::Response answer(const json& body, int status = 200) {
-    return {status, body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
+    return {status,
+            body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
             "application/json"};
 }
 
@@ -64,18 +65,16 @@ json counted(const control::Findings& findings) {
     return json(count);
 }
 
-// Hands each finished exchange's line to the ring, on a core that offers its lines.
-template <class Core> void tap_lines(Core& core, const std::shared_ptr<admin::LineRing>& ring) {
-    if constexpr (requires { core.set_line_tap(nullptr); }) {
-        core.set_line_tap([ring](const telemetry::RequestRecord& record, std::string_view line) {
-            admin::LineRing::Line kept;
-            kept.at = std::chrono::system_clock::now();
-            kept.source = record.downstream_remote ? record.downstream_remote->ip : IpAddress();
-            kept.destination = record.upstream_host ? record.upstream_host->ip : IpAddress();
-            kept.text = std::string(line);
-            ring->add(std::move(kept));
-        });
-    }
+// Hands each finished exchange's line to the ring.
+void tap_lines(proxy::ProxyCore& core, const std::shared_ptr<admin::LineRing>& ring) {
+    core.set_line_tap([ring](const telemetry::RequestRecord& record, std::string_view line) {
+        admin::LineRing::Line kept;
+        kept.at = std::chrono::system_clock::now();
+        kept.source = record.downstream_remote ? record.downstream_remote->ip : IpAddress();
+        kept.destination = record.upstream_host ? record.upstream_host->ip : IpAddress();
+        kept.text = std::string(line);
+        ring->add(std::move(kept));
+    });
 }
 
 }  // namespace
@@ -148,8 +147,10 @@ std::string Api::metrics() {
                            {{"reason", std::string(counter.name)}},
                            static_cast<double>(counter.count)});
     }
-    samples.push_back({"orlop_snapshot_generation", "Generation of the configuration in force.",
-                       telemetry::SampleType::gauge, {},
+    samples.push_back({"orlop_snapshot_generation",
+                       "Generation of the configuration in force.",
+                       telemetry::SampleType::gauge,
+                       {},
                        static_cast<double>(daemon_.control().snapshot()->generation())});
     return telemetry::prometheus_text(daemon_.metrics(), {version}, samples);
 }
@@ -161,10 +162,13 @@ admin::Response Api::look_up(const admin::Request& request) {
     if (request.path == "/objects") {
         std::string kind = request.parameter("kind");
         ObjectQuery query{kind.empty() ? "" : canonical_kind(kind),
-                          request.parameter("namespace"), request.parameter("name")};
+                          request.parameter("namespace"),
+                          request.parameter("name")};
         if (!kind.empty() && query.kind.empty()) {
-            return refuse(404, "unknown kind '" + kind + "'; try virtualservices, "
-                               "destinationrules, peerauthentications, services, pods");
+            return refuse(404,
+                          "unknown kind '" + kind +
+                              "'; try virtualservices, "
+                              "destinationrules, peerauthentications, services, pods");
         }
         return answer({{"objects", objects_json(control.store(), control.findings(), query)}});
     }
@@ -198,10 +202,20 @@ admin::Response Api::config(const std::string& table) {
         rows = certificates_json(daemon_.certificates().status(),
                                  daemon_.certificates().ca_not_after());
     } else {
-        return refuse(404, "unknown table '" + table + "'; there are workloads, routes, "
-                           "destinations, endpoints, policies, certs");
+        return refuse(404,
+                      "unknown table '" + table +
+                          "'; there are workloads, routes, "
+                          "destinations, endpoints, policies, certs");
     }
     return answer({{"generation", snapshot.generation()}, {table, std::move(rows)}});
+}
+
+std::string Api::why_pending(const model::Workload& workload) const {
+    if (workload.netns.empty()) {
+        return "its network namespace is not known yet";
+    }
+    std::string reason = daemon_.enrolment().failure_of(workload.uid);
+    return reason.empty() ? "capture is about to start" : reason + "; it is tried again";
 }
 
 json Api::pods_json() {
@@ -220,17 +234,15 @@ json Api::pods_json() {
         bool now = captured.contains(workload->uid);
         enrolled += now ? 1 : 0;
         if (workload->enrol_wanted && !now) {
-            pending.push_back({{"pod", name},
-                               {"reason", workload->netns.empty()
-                                              ? "its network namespace is not known yet"
-                                              : "capture failed; see orlopd's log, component "
-                                                "datapath; it is tried again"}});
+            pending.push_back({{"pod", name}, {"reason", why_pending(*workload)}});
         }
-        if (!workload->enrol_wanted && now) {
+        if (daemon_.enrolment().is_leaving(workload->uid)) {
             leaving.push_back(name);
         }
     }
-    return {{"local", local}, {"enrolled", enrolled}, {"pending", std::move(pending)},
+    return {{"local", local},
+            {"enrolled", enrolled},
+            {"pending", std::move(pending)},
             {"leaving", std::move(leaving)}};
 }
 
@@ -295,7 +307,8 @@ void add_warnings(const control::Findings& findings, ApplyPlan& plan) {
     }
 }
 
-ApplyPlan plan_of(const admin::Request& request, const control::ObjectStore& store,
+ApplyPlan plan_of(const admin::Request& request,
+                  const control::ObjectStore& store,
                   const std::string& directory) {
     ApplyRequest wish{request.body, request.parameter("file"), request.parameter("namespace")};
     wish.ns = wish.ns.empty() ? "default" : wish.ns;
@@ -305,8 +318,8 @@ ApplyPlan plan_of(const admin::Request& request, const control::ObjectStore& sto
     if (!request.body.empty()) {
         return plan_delete(store, directory, wish);
     }
-    control::ObjectKey key{canonical_kind(request.parameter("kind")), wish.ns,
-                           request.parameter("name")};
+    control::ObjectKey key{
+        canonical_kind(request.parameter("kind")), wish.ns, request.parameter("name")};
     control::ObjectKey cluster_wide{key.kind, "", key.name};
     bool wide = store.find(key) == nullptr && store.find(cluster_wide) != nullptr;
     return plan_delete(store, directory, wide ? cluster_wide : key);
@@ -363,9 +376,10 @@ runtime::Task<admin::Response> Api::explain(const std::string& id) {
         all += text ? (all.empty() ? "" : "\n") + *text : "";
     }
     if (all.empty()) {
-        co_return refuse(404, "no request with id '" + id +
-                                  "' is remembered here; ids are in x-request-id and in the "
-                                  "access log, and the node that sent the request knows it");
+        co_return refuse(404,
+                         "no request with id '" + id +
+                             "' is remembered here; ids are in x-request-id and in the "
+                             "access log, and the node that sent the request knows it");
     }
     co_return admin::Response{200, std::move(all)};
 }
@@ -375,8 +389,8 @@ runtime::Task<admin::Response> Api::logs(const admin::Request& request) {
     std::string since_text = request.parameter("since");
     std::int64_t since_ns = 0;
     std::from_chars(since_text.data(), since_text.data() + since_text.size(), since_ns);
-    WallTime since{std::chrono::duration_cast<WallTime::duration>(
-        std::chrono::nanoseconds(since_ns))};
+    WallTime since{
+        std::chrono::duration_cast<WallTime::duration>(std::chrono::nanoseconds(since_ns))};
     auto snapshot = daemon_.control().snapshot();
     auto addresses = std::make_shared<std::vector<IpAddress>>();
     for (const auto& workload : snapshot->workloads()) {
@@ -399,10 +413,11 @@ runtime::Task<admin::Response> Api::logs(const admin::Request& request) {
     std::ranges::sort(all, {}, &admin::LineRing::Line::at);
     json rows = json::array();
     for (const auto& line : all) {
-        rows.push_back({{"atNs", std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                     line.at.time_since_epoch())
-                                     .count()},
-                        {"text", line.text}});
+        rows.push_back(
+            {{"atNs",
+              std::chrono::duration_cast<std::chrono::nanoseconds>(line.at.time_since_epoch())
+                  .count()},
+             {"text", line.text}});
     }
     bool off = snapshot->mesh().access_log == model::AccessLogEncoding::off;
     co_return answer({{"lines", std::move(rows)}, {"accessLog", off ? "off" : "on"}});

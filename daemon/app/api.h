@@ -19,14 +19,14 @@
 // | GET /metrics, /healthz/ready, POST /quitquitquit | text |
 #pragma once
 
+#include "daemon/admin/http_server.h"
+#include "daemon/admin/line_ring.h"
+#include "daemon/app/api_apply.h"
+
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
-
-#include "daemon/admin/http_server.h"
-#include "daemon/admin/line_ring.h"
-#include "daemon/app/api_apply.h"
 
 namespace orlop::app {
 
@@ -50,6 +50,7 @@ private:
     // Reads the directories, publishes, and returns when every core has the result.
     runtime::Task<void> bring_into_force();
     void keep_recent_lines();
+    std::string why_pending(const model::Workload& workload) const;
     nlohmann::json pods_json();
 
     Daemon& daemon_;

@@ -1,15 +1,15 @@
 #include "daemon/app/api_apply.h"
 
+#include "daemon/control/objects/validate.h"
+#include "daemon/control/yaml_document.h"
+#include "daemon/lab/object_files.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
 #include <set>
 #include <string_view>
-
-#include "daemon/control/objects/validate.h"
-#include "daemon/control/yaml_document.h"
-#include "daemon/lab/object_files.h"
 
 namespace orlop::app {
 namespace {
@@ -57,7 +57,10 @@ bool lab_runs(std::string_view kind) {
            kind == "Node";
 }
 
-Finding refusal(const ObjectKey& key, const std::string& file, int line, std::string message,
+Finding refusal(const ObjectKey& key,
+                const std::string& file,
+                int line,
+                std::string message,
                 std::string hint) {
     Finding finding;
     finding.code = "ORL001";
@@ -77,12 +80,13 @@ std::string_view without_first_line(std::string_view text) {
 // The file that may be replaced for an object, or why none may.
 struct Place {
     std::string path;
-    std::string before;  // its present content; empty: a new file
-    std::string refused; // message; empty: allowed
+    std::string before;   // its present content; empty: a new file
+    std::string refused;  // message; empty: allowed
     std::string hint;
 };
 
-Place place_of(const control::StoredObject* known, const std::string& directory,
+Place place_of(const control::StoredObject* known,
+               const std::string& directory,
                const ObjectKey& key) {
     Place place;
     place.path = directory + "/" + object_file_name(key);
@@ -125,8 +129,8 @@ Node& member(Node& map, std::string_view key) {
     return found->value;
 }
 
-std::string content(Node document, const ObjectKey& key, const std::string& file,
-                    std::int64_t created_ns) {
+std::string
+content(Node document, const ObjectKey& key, const std::string& file, std::int64_t created_ns) {
     Node& metadata = member(document, "metadata");
     if (!key.ns.empty()) {
         member(metadata, "namespace") = text_node(key.ns);
@@ -164,7 +168,10 @@ std::vector<Node> documents_of(const ApplyRequest& request, control::Findings& r
         }
     }
     if (out.empty()) {
-        refusals.push_back(refusal({}, request.file, 0, "no object in it",
+        refusals.push_back(refusal({},
+                                   request.file,
+                                   0,
+                                   "no object in it",
                                    "write at least one document with apiVersion and kind"));
     }
     return out;
@@ -184,11 +191,14 @@ struct Creation {
     std::int64_t next_ns;
 };
 
-void plan_one(const control::ObjectStore& store, const std::string& directory,
-              const ApplyRequest& request, const Node& document, Creation& creation,
+void plan_one(const control::ObjectStore& store,
+              const std::string& directory,
+              const ApplyRequest& request,
+              const Node& document,
+              Creation& creation,
               ApplyPlan& plan) {
-    auto decoded = control::decode_object(
-        document, {.file = request.file, .default_namespace = request.ns});
+    auto decoded =
+        control::decode_object(document, {.file = request.file, .default_namespace = request.ns});
     if (decoded.ignored) {
         plan.changes.push_back(ignored_change(document, decoded.key));
         return;
@@ -201,11 +211,14 @@ void plan_one(const control::ObjectStore& store, const std::string& directory,
         return;
     }
     const ObjectKey& key = decoded.key;
-    bool twin = std::ranges::any_of(
-        plan.changes, [&](const ObjectChange& other) { return other.key == key; });
+    bool twin = std::ranges::any_of(plan.changes,
+                                    [&](const ObjectChange& other) { return other.key == key; });
     if (twin) {
-        plan.refusals.push_back(refusal(key, request.file, decoded.line,
-                                        "appears twice in one request", "keep one of the two"));
+        plan.refusals.push_back(refusal(key,
+                                        request.file,
+                                        decoded.line,
+                                        "appears twice in one request",
+                                        "keep one of the two"));
         return;
     }
     const auto* known = store.find(key);
@@ -215,11 +228,10 @@ void plan_one(const control::ObjectStore& store, const std::string& directory,
             refusal(key, request.file, decoded.line, place.refused, place.hint));
         return;
     }
-    std::int64_t created = known != nullptr              ? known->created_ns
+    std::int64_t created = known != nullptr                  ? known->created_ns
                            : decoded.object->meta.created_ns ? *decoded.object->meta.created_ns
                                                              : creation.next_ns++;
-    ObjectChange change{key, "created", place.path,
-                        content(document, key, request.file, created)};
+    ObjectChange change{key, "created", place.path, content(document, key, request.file, created)};
     if (known != nullptr) {
         bool same = without_first_line(place.before) == without_first_line(change.text);
         change.action = same ? "unchanged" : "configured";
@@ -230,8 +242,10 @@ void plan_one(const control::ObjectStore& store, const std::string& directory,
     plan.changes.push_back(std::move(change));
 }
 
-void plan_removal(const control::ObjectStore& store, const std::string& directory,
-                  const ObjectKey& key, ApplyPlan& plan) {
+void plan_removal(const control::ObjectStore& store,
+                  const std::string& directory,
+                  const ObjectKey& key,
+                  ApplyPlan& plan) {
     const auto* known = store.find(key);
     if (known == nullptr) {
         plan.changes.push_back({key, "not found", "", ""});
@@ -240,7 +254,10 @@ void plan_removal(const control::ObjectStore& store, const std::string& director
     Place place = place_of(known, directory, key);
     if (!place.refused.empty()) {
         plan.refusals.push_back(
-            refusal(key, known->source, known->line, place.refused,
+            refusal(key,
+                    known->source,
+                    known->line,
+                    place.refused,
                     place.hint.starts_with("edit") ? "remove it from that file" : place.hint));
         return;
     }
@@ -266,8 +283,10 @@ std::string canonical_kind(std::string_view word) {
     return "";
 }
 
-ApplyPlan plan_apply(const control::ObjectStore& store, const std::string& directory,
-                     const ApplyRequest& request, std::int64_t now_ns) {
+ApplyPlan plan_apply(const control::ObjectStore& store,
+                     const std::string& directory,
+                     const ApplyRequest& request,
+                     std::int64_t now_ns) {
     ApplyPlan plan;
     Creation creation{now_ns};
     for (const Node& document : documents_of(request, plan.refusals)) {
@@ -276,7 +295,8 @@ ApplyPlan plan_apply(const control::ObjectStore& store, const std::string& direc
     return plan;
 }
 
-ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& directory,
+ApplyPlan plan_delete(const control::ObjectStore& store,
+                      const std::string& directory,
                       const ApplyRequest& request) {
     ApplyPlan plan;
     std::set<ObjectKey> seen;
@@ -286,8 +306,8 @@ ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& dire
         if (decoded.ignored) {
             plan.changes.push_back(ignored_change(document, decoded.key));
         } else if (decoded.key.name.empty()) {
-            plan.refusals.insert(plan.refusals.end(), decoded.findings.begin(),
-                                 decoded.findings.end());
+            plan.refusals.insert(
+                plan.refusals.end(), decoded.findings.begin(), decoded.findings.end());
         } else if (seen.insert(decoded.key).second) {
             plan_removal(store, directory, decoded.key, plan);
         }
@@ -295,8 +315,8 @@ ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& dire
     return plan;
 }
 
-ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& directory,
-                      const ObjectKey& key) {
+ApplyPlan
+plan_delete(const control::ObjectStore& store, const std::string& directory, const ObjectKey& key) {
     ApplyPlan plan;
     plan_removal(store, directory, key, plan);
     return plan;

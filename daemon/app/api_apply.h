@@ -12,19 +12,19 @@
 //     if (plan.refusals.empty()) carry_out(plan);
 #pragma once
 
+#include "daemon/base/error.h"
+#include "daemon/control/object_store.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "daemon/base/error.h"
-#include "daemon/control/object_store.h"
-
 namespace orlop::app {
 
 struct ApplyRequest {
-    std::string text;              // YAML or JSON, any number of documents
-    std::string file;              // as the user named it, for messages
-    std::string ns = "default";    // for objects that name none
+    std::string text;            // YAML or JSON, any number of documents
+    std::string file;            // as the user named it, for messages
+    std::string ns = "default";  // for objects that name none
 };
 
 struct ObjectChange {
@@ -41,13 +41,17 @@ struct ApplyPlan {
 };
 
 // `now_ns`: wall clock, nanoseconds since the epoch; each new object gets the next nanosecond.
-ApplyPlan plan_apply(const control::ObjectStore& store, const std::string& directory,
-                     const ApplyRequest& request, std::int64_t now_ns);
+ApplyPlan plan_apply(const control::ObjectStore& store,
+                     const std::string& directory,
+                     const ApplyRequest& request,
+                     std::int64_t now_ns);
 // Only kind, namespace and name of each document count.
-ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& directory,
+ApplyPlan plan_delete(const control::ObjectStore& store,
+                      const std::string& directory,
                       const ApplyRequest& request);
 // One object by name; `key.kind` must be as Kubernetes spells it.
-ApplyPlan plan_delete(const control::ObjectStore& store, const std::string& directory,
+ApplyPlan plan_delete(const control::ObjectStore& store,
+                      const std::string& directory,
                       const control::ObjectKey& key);
 
 // Stops at the first file that cannot be written; the error names it.

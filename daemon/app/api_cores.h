@@ -3,14 +3,14 @@
 // A core that does not answer within the time limit is left out: its answer stays as constructed.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <vector>
-
 #include "daemon/app/core_set.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/loop.h"
 #include "daemon/runtime/task.h"
+
+#include <functional>
+#include <memory>
+#include <vector>
 
 namespace orlop::app {
 
@@ -28,8 +28,8 @@ template <class Answer> struct CoreAnswers {
 
 // `question` runs once on each core's thread; answers in the order of the cores.
 template <class Answer>
-runtime::Task<std::vector<Answer>> ask_cores(runtime::Loop* loop, CoreSet* cores,
-                                             std::function<Answer(proxy::ProxyCore&)> question) {
+runtime::Task<std::vector<Answer>>
+ask_cores(runtime::Loop* loop, CoreSet* cores, std::function<Answer(proxy::ProxyCore&)> question) {
     auto state = std::make_shared<CoreAnswers<Answer>>(*loop, cores->size());
     runtime::Timer limit(&CoreAnswers<Answer>::give_up, state.get());
     loop->timers().set(limit, loop->now() + core_answer_max);

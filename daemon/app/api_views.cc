@@ -1,13 +1,13 @@
 #include "daemon/app/api_views.h"
 
+#include "daemon/control/objects/validate.h"
+#include "daemon/control/yaml_document.h"
+
 #include <fmt/core.h>
 
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
-
-#include "daemon/control/objects/validate.h"
-#include "daemon/control/yaml_document.h"
 
 namespace orlop::app {
 
@@ -73,8 +73,11 @@ json source_json(const model::ObjectRefPtr& source) {
     if (!source) {
         return nullptr;
     }
-    return {{"kind", source->kind}, {"namespace", source->ns}, {"name", source->name},
-            {"file", source->file}, {"line", source->line}};
+    return {{"kind", source->kind},
+            {"namespace", source->ns},
+            {"name", source->name},
+            {"file", source->file},
+            {"line", source->line}};
 }
 
 std::string match_text(const model::StringMatch& match) {
@@ -179,7 +182,8 @@ json object_json(const control::StoredObject& entry, const control::Findings& co
         out["labels"] = json(entry.object->meta.labels);
         if (entry.object->tree) {
             out["yaml"] = control::to_yaml(*entry.object->tree);
-            out["object"] = json::parse(control::to_json(*entry.object->tree), nullptr,
+            out["object"] = json::parse(control::to_json(*entry.object->tree),
+                                        nullptr,
                                         /*allow_exceptions=*/false);
         }
     }
@@ -232,7 +236,8 @@ json findings_json(const control::Findings& findings) {
     return out;
 }
 
-json objects_json(const control::ObjectStore& store, const control::Findings& compiled,
+json objects_json(const control::ObjectStore& store,
+                  const control::Findings& compiled,
                   const ObjectQuery& query) {
     json out = json::array();
     for (const auto* entry : store.objects(query.kind, query.ns)) {

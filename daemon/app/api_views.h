@@ -3,15 +3,15 @@
 // Keys are camelCase, as Kubernetes writes them; arrays keep the stable order of the tables.
 #pragma once
 
-#include <cstdint>
-#include <nlohmann/json_fwd.hpp>
-#include <string>
-#include <vector>
-
 #include "daemon/app/api_apply.h"
 #include "daemon/app/certificates.h"
 #include "daemon/control/object_store.h"
 #include "daemon/model/snapshot.h"
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
 
 namespace orlop::app {
 
@@ -24,7 +24,8 @@ struct ObjectQuery {
     std::string name;  // empty: every name
 };
 // `compiled`: what the last compilation said; joined to the objects it speaks of.
-nlohmann::json objects_json(const control::ObjectStore& store, const control::Findings& compiled,
+nlohmann::json objects_json(const control::ObjectStore& store,
+                            const control::Findings& compiled,
                             const ObjectQuery& query);
 
 nlohmann::json workloads_json(const model::Snapshot& snapshot);

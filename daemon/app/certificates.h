@@ -5,17 +5,17 @@
 // thread.
 #pragma once
 
-#include <map>
-#include <memory>
-#include <set>
-#include <string>
-#include <vector>
-
 #include "daemon/app/core_set.h"
 #include "daemon/app/options.h"
 #include "daemon/model/snapshot.h"
 #include "mtls/ca.h"
 #include "mtls/trust_bundle.h"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace orlop::app {
 
@@ -29,9 +29,8 @@ struct CertificateStatus {
 
 class Certificates {
 public:
-    static Result<std::unique_ptr<Certificates>> open(const DaemonOptions& options,
-                                                      const std::string& trust_domain,
-                                                      CoreSet& cores);
+    static Result<std::unique_ptr<Certificates>>
+    open(const DaemonOptions& options, const std::string& trust_domain, CoreSet& cores);
 
     // Issues what `wanted` misses, drops what it no longer names, renews what is due.
     void ensure(const std::set<SpiffeId>& wanted, const model::MeshConfig& mesh);

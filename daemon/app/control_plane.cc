@@ -4,12 +4,14 @@
 
 namespace orlop::app {
 
-ControlPlane::ControlPlane(const DaemonOptions& options, control::ConfigDirectory config,
+ControlPlane::ControlPlane(const DaemonOptions& options,
+                           control::ConfigDirectory config,
                            control::ConfigDirectory sandboxes)
     : options_(options), config_(std::move(config)), sandboxes_(std::move(sandboxes)) {}
 
 Result<std::unique_ptr<ControlPlane>> ControlPlane::open(const DaemonOptions& options) {
-    auto config = control::ConfigDirectory::open({options.config_dir, control::Origin::config, "default"});
+    auto config =
+        control::ConfigDirectory::open({options.config_dir, control::Origin::config, "default"});
     if (!config) {
         return std::unexpected(config.error());
     }

@@ -4,15 +4,15 @@
 // publishes the result.
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <set>
-#include <string>
-
 #include "daemon/app/options.h"
 #include "daemon/control/compile.h"
 #include "daemon/control/config_directory.h"
 #include "daemon/control/object_store.h"
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
 
 namespace orlop::app {
 
@@ -30,7 +30,8 @@ public:
     bool needs_polling() const { return config_.needs_polling() || sandboxes_.needs_polling(); }
 
 private:
-    ControlPlane(const DaemonOptions& options, control::ConfigDirectory config,
+    ControlPlane(const DaemonOptions& options,
+                 control::ConfigDirectory config,
                  control::ConfigDirectory sandboxes);
     void report();
 

@@ -1,17 +1,17 @@
 #include "daemon/app/core_set.h"
 
-#include <unistd.h>
+#include "daemon/base/log.h"
 
 #include <condition_variable>
 #include <mutex>
-
-#include "daemon/base/log.h"
+#include <unistd.h>
 
 namespace orlop::app {
 
 Result<int> PodSockets::open_socket(const net::Network& network, const net::SocketWish& wish) {
     const auto& handle = static_cast<const PodNetworkHandle&>(network);
-    auto fd = datapath::open_upstream_socket(handle.network(), {wish.destination, wish.deliver_from});
+    auto fd =
+        datapath::open_upstream_socket(handle.network(), {wish.destination, wish.deliver_from});
     if (!fd) {
         return std::unexpected(fd.error());
     }
@@ -47,8 +47,8 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<CoreSet>> CoreSet::start(std::size_t cores, telemetry::Metrics& metrics,
-                                                runtime::UringNotes* notes) {
+Result<std::unique_ptr<CoreSet>>
+CoreSet::start(std::size_t cores, telemetry::Metrics& metrics, runtime::UringNotes* notes) {
     std::unique_ptr<CoreSet> set(new CoreSet);
     for (std::size_t i = 0; i < cores; ++i) {
         auto member = std::make_unique<Member>();
@@ -58,8 +58,8 @@ Result<std::unique_ptr<CoreSet>> CoreSet::start(std::size_t cores, telemetry::Me
         auto core = runtime::Core::start(
             options,
             [slot, set = set.get(), &metrics, i](runtime::Loop& loop) {
-                auto proxy = std::make_unique<proxy::ProxyCore>(loop, set->sockets_,
-                                                                metrics.core(i), i);
+                auto proxy =
+                    std::make_unique<proxy::ProxyCore>(loop, set->sockets_, metrics.core(i), i);
                 slot->proxy = proxy.get();
                 return proxy;
             },
@@ -83,7 +83,8 @@ std::size_t CoreSet::home_of(std::string_view uid) const {
 
 void CoreSet::tell(std::size_t index, std::function<void(proxy::ProxyCore&)> order) {
     Member& member = *cores_[index];
-    auto told = member.core->post([proxy = member.proxy, order = std::move(order)] { order(*proxy); });
+    auto told =
+        member.core->post([proxy = member.proxy, order = std::move(order)] { order(*proxy); });
     if (!told) {
         log_line(LogLevel::error, "app", "core {}: {}", index, told.error().context);
     }
@@ -102,17 +103,14 @@ void CoreSet::drain_and_stop(std::chrono::seconds deadline) {
     stopped_ = true;
     if (deadline.count() > 0) {
         auto drained = std::make_shared<Countdown>(cores_.size());
-        tell_all([drained](proxy::ProxyCore& core) {
-            core.drain([drained] { drained->one_done(); });
-        });
+        tell_all(
+            [drained](proxy::ProxyCore& core) { core.drain([drained] { drained->one_done(); }); });
         if (!drained->wait(std::chrono::steady_clock::now() + deadline)) {
             log_line(LogLevel::warning, "app", "drain deadline passed; open connections are cut");
         }
     }
     auto ended = std::make_shared<Countdown>(cores_.size());
-    tell_all([ended](proxy::ProxyCore& core) {
-        core.shut_down([ended] { ended->one_done(); });
-    });
+    tell_all([ended](proxy::ProxyCore& core) { core.shut_down([ended] { ended->one_done(); }); });
     if (!ended->wait(std::chrono::steady_clock::now() + std::chrono::seconds(3))) {
         // A connect that cannot be cut is still pending; the kernel cleans up after us.
         log_line(LogLevel::warning, "app", "some connections did not end in time; exiting anyway");

@@ -1,16 +1,16 @@
 // CoreSet: the data cores and the ways to talk to them. Control thread.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "daemon/datapath/sockets.h"
 #include "daemon/net/connector.h"
 #include "daemon/proxy/core.h"
 #include "daemon/runtime/core.h"
 #include "daemon/telemetry/metrics.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace orlop::app {
 
@@ -32,8 +32,8 @@ public:
 
 class CoreSet {
 public:
-    static Result<std::unique_ptr<CoreSet>> start(std::size_t cores, telemetry::Metrics& metrics,
-                                                  runtime::UringNotes* notes);
+    static Result<std::unique_ptr<CoreSet>>
+    start(std::size_t cores, telemetry::Metrics& metrics, runtime::UringNotes* notes);
     ~CoreSet();
 
     std::size_t size() const { return cores_.size(); }

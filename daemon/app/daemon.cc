@@ -1,23 +1,23 @@
 #include "daemon/app/daemon.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-
 #include "daemon/app/api.h"
 #include "daemon/app/version.h"
 #include "daemon/base/log.h"
 #include "daemon/runtime/uring_backend.h"
+
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace orlop::app {
 namespace {
@@ -39,9 +39,10 @@ Result<void> make_directory(const std::string& path) {
     std::error_code error;
     std::filesystem::create_directories(path, error);
     if (error || ::access(path.c_str(), W_OK) != 0) {
-        return fail(ErrorKind::system, "cannot write to directory " + path + ": " +
-                                           (error ? error.message() : std::strerror(errno)) +
-                                           "; create it or choose another with the flag");
+        return fail(ErrorKind::system,
+                    "cannot write to directory " + path + ": " +
+                        (error ? error.message() : std::strerror(errno)) +
+                        "; create it or choose another with the flag");
     }
     return {};
 }
@@ -111,8 +112,13 @@ Result<void> Daemon::start() {
     publish();
     enrolment_->forget_unclaimed();
     ready_ = true;
-    log_line(LogLevel::info, "app", "orlopd {} serves node {} with {} cores, generation {}", version,
-             options_.node_name, cores_->size(), control_->snapshot()->generation());
+    log_line(LogLevel::info,
+             "app",
+             "orlopd {} serves node {} with {} cores, generation {}",
+             version,
+             options_.node_name,
+             cores_->size(),
+             control_->snapshot()->generation());
     return {};
 }
 
@@ -152,8 +158,8 @@ Result<void> Daemon::start_kernel_side() {
 Result<void> Daemon::start_listeners() {
     api_ = std::make_unique<Api>(*this);
     server_ = std::make_unique<admin::HttpServer>(*loop_, *scope_, *api_);
-    enrolment_ = std::make_unique<Enrolment>(*loop_, *scope_, *cores_, *datapath_,
-                                             [this](int fd) { server_->serve(fd); });
+    enrolment_ = std::make_unique<Enrolment>(
+        *loop_, *scope_, *cores_, *datapath_, [this](int fd) { server_->serve(fd); });
     if (auto listening = listen_unix(); !listening) {
         return listening;
     }
@@ -185,9 +191,8 @@ Result<void> Daemon::listen_on(const std::string& text) {
                         "; free the port or choose another with --metrics-address or "
                         "--readiness-address ('' turns it off)");
     }
-    listeners_.push_back(std::make_unique<net::Listener>(*loop_, std::move(fd), [this](int accepted) {
-        server_->serve(accepted);
-    }));
+    listeners_.push_back(std::make_unique<net::Listener>(
+        *loop_, std::move(fd), [this](int accepted) { server_->serve(accepted); }));
     listeners_.back()->start();
     return {};
 }
@@ -205,8 +210,9 @@ Result<void> Daemon::listen_unix() {
     options_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
     UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-        return fail(ErrorKind::system, "another orlopd already serves " + options_.socket +
-                                           "; stop it or choose another --socket");
+        return fail(ErrorKind::system,
+                    "another orlopd already serves " + options_.socket +
+                        "; stop it or choose another --socket");
     }
     ::unlink(options_.socket.c_str());
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -216,9 +222,8 @@ Result<void> Daemon::listen_unix() {
     if (bound != 0 || ::listen(fd.get(), 64) != 0) {
         return fail_errno(errno, "cannot listen on " + options_.socket);
     }
-    listeners_.push_back(std::make_unique<net::Listener>(*loop_, std::move(fd), [this](int accepted) {
-        server_->serve(accepted);
-    }));
+    listeners_.push_back(std::make_unique<net::Listener>(
+        *loop_, std::move(fd), [this](int accepted) { server_->serve(accepted); }));
     listeners_.back()->start();
     return {};
 }
@@ -269,8 +274,8 @@ void Daemon::publish() {
             identities.insert(workload->identity);
         }
     }
-    for (const auto& status : enrolment_->redirected()) {  // leaving pods still speak
-        if (const auto* workload = snapshot->find_workload_uid(status)) {
+    for (const auto& uid : enrolment_->captured()) {  // leaving pods still speak
+        if (const auto* workload = snapshot->find_workload_uid(uid)) {
             identities.insert(workload->identity);
         }
     }
@@ -293,9 +298,9 @@ void Daemon::publish() {
 
 // Tells other nodes which pods of ours take HBONE.
 void Daemon::write_node_status() {
-    std::string text = "apiVersion: orlop.dev/v1\nkind: NodeStatus\nmetadata:\n  name: " +
-                       options_.node_name + "\nspec:\n  node: " + options_.node_name +
-                       "\n  redirected:";
+    std::string text =
+        "apiVersion: orlop.dev/v1\nkind: NodeStatus\nmetadata:\n  name: " + options_.node_name +
+        "\nspec:\n  node: " + options_.node_name + "\n  redirected:";
     auto redirected = enrolment_->redirected();
     text += redirected.empty() ? " []\n" : "\n";
     for (const auto& uid : redirected) {
@@ -351,7 +356,9 @@ runtime::Task<void> Daemon::run_signals(Daemon* self) {
             self->changed_->set();
             continue;
         }
-        log_line(LogLevel::info, "app", "stopping: no new connections, {} s for requests in flight",
+        log_line(LogLevel::info,
+                 "app",
+                 "stopping: no new connections, {} s for requests in flight",
                  self->options_.drain_seconds);
         self->ready_ = false;
         self->loop_->stop();

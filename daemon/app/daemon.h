@@ -4,8 +4,6 @@
 // stderr names cause and remedy).
 #pragma once
 
-#include <memory>
-
 #include "daemon/admin/http_server.h"
 #include "daemon/app/certificates.h"
 #include "daemon/app/control_plane.h"
@@ -16,6 +14,8 @@
 #include "daemon/datapath/datapath.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/scope.h"
+
+#include <memory>
 
 namespace orlop::app {
 

@@ -51,8 +51,11 @@ bool same_policy(const datapath::PodPolicy& a, const datapath::PodPolicy& b) {
 
 }  // namespace
 
-Enrolment::Enrolment(runtime::Loop& loop, runtime::Scope& scope, CoreSet& cores,
-                     datapath::Datapath& datapath, LocalHandler on_local)
+Enrolment::Enrolment(runtime::Loop& loop,
+                     runtime::Scope& scope,
+                     CoreSet& cores,
+                     datapath::Datapath& datapath,
+                     LocalHandler on_local)
     : loop_(loop), scope_(scope), cores_(cores), datapath_(datapath),
       on_local_(std::move(on_local)) {}
 
@@ -89,8 +92,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
             if (updated) {
                 pod.policy = policy;
             } else {
-                log_line(LogLevel::error, "datapath", "{}: {}", pod.label,
-                         updated.error().context);
+                log_line(LogLevel::error, "datapath", "{}: {}", pod.label, updated.error().context);
             }
         }
         return;
@@ -103,7 +105,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
         return;
     }
     if (auto again = failed_.find(workload.uid);
-        again != failed_.end() && loop_.backend().now() < again->second) {
+        again != failed_.end() && loop_.backend().now() < again->second.again) {
         return;
     }
     Instant begun = loop_.backend().now();
@@ -116,17 +118,16 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
                                                     : datapath::SourceAddress::pod;
     auto refuse = [&](const Error& error) {
         log_line(LogLevel::error, "datapath", "cannot enrol {}: {}", pod.label, error.context);
-        failed_[workload.uid] = loop_.backend().now() + retry_pause;
+        failed_[workload.uid] = {loop_.backend().now() + retry_pause, error.context};
     };
-    auto prepared = datapath_.prepare({workload.uid, workload.netns, workload.addresses,
-                                       pod.source, policy});
+    auto prepared =
+        datapath_.prepare({workload.uid, workload.netns, workload.addresses, pod.source, policy});
     if (!prepared) {
         return refuse(prepared.error());
     }
     auto network = std::make_shared<const PodNetworkHandle>(prepared->network);
-    cores_.tell_all([uid = workload.uid, network](proxy::ProxyCore& core) {
-        core.add_pod(uid, network);
-    });
+    cores_.tell_all(
+        [uid = workload.uid, network](proxy::ProxyCore& core) { core.add_pod(uid, network); });
     auto listeners = datapath_.open_listeners(workload.uid);
     if (!listeners) {
         return refuse(listeners.error());
@@ -136,7 +137,8 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
         drop_local(pod);
         return refuse(active.error());
     }
-    auto took = std::chrono::duration_cast<std::chrono::microseconds>(loop_.backend().now() - begun);
+    auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(loop_.backend().now() - begun);
     log_line(LogLevel::info, "datapath", "enrolled {} in {} us", pod.label, took.count());
     failed_.erase(workload.uid);
     pods_.emplace(workload.uid, std::move(pod));
@@ -151,9 +153,8 @@ void Enrolment::hand_over(const std::string& uid, Pod& pod, datapath::Listeners&
     fds->outbound = std::move(listeners.outbound);
     fds->inbound = std::move(listeners.inbound);
     fds->hbone = std::move(listeners.hbone);
-    cores_.tell(pod.home, [uid, fds](proxy::ProxyCore& core) {
-        core.open_pod(uid, std::move(*fds));
-    });
+    cores_.tell(pod.home,
+                [uid, fds](proxy::ProxyCore& core) { core.open_pod(uid, std::move(*fds)); });
 }
 
 void Enrolment::leave(const std::string& uid, Pod& pod) {
@@ -199,8 +200,8 @@ void Enrolment::finish_leaving(const std::string& uid) {
     cores_.tell_all([uid](proxy::ProxyCore& core) { core.close_pod(uid); });
     drop_local(found->second);
     if (auto finished = datapath_.finish_leave(uid); !finished) {
-        log_line(LogLevel::error, "datapath", "{}: {}", found->second.label,
-                 finished.error().context);
+        log_line(
+            LogLevel::error, "datapath", "{}: {}", found->second.label, finished.error().context);
     }
     log_line(LogLevel::info, "datapath", "{} has left the mesh", found->second.label);
     pods_.erase(found);
@@ -240,9 +241,27 @@ runtime::Task<void> Enrolment::stop_listeners() {
 
 void Enrolment::forget_unclaimed() {
     if (auto removed = datapath_.remove_unclaimed(); !removed) {
-        log_line(LogLevel::error, "datapath", "orphans of an earlier run: {}",
-                 removed.error().context);
+        log_line(
+            LogLevel::error, "datapath", "orphans of an earlier run: {}", removed.error().context);
     }
+}
+
+std::vector<std::string> Enrolment::captured() const {
+    std::vector<std::string> out;
+    for (const auto& [uid, pod] : pods_) {
+        out.push_back(uid);
+    }
+    return out;
+}
+
+std::string Enrolment::failure_of(const std::string& uid) const {
+    auto found = failed_.find(uid);
+    return found == failed_.end() ? std::string() : found->second.reason;
+}
+
+bool Enrolment::is_leaving(const std::string& uid) const {
+    auto found = pods_.find(uid);
+    return found != pods_.end() && found->second.stage == Stage::leaving;
 }
 
 std::vector<std::string> Enrolment::redirected() const {

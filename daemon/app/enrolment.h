@@ -6,17 +6,17 @@
 // machine is datapath's; this is its driver. Control thread.
 #pragma once
 
-#include <functional>
-#include <map>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "daemon/app/core_set.h"
 #include "daemon/datapath/datapath.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/net/listener.h"
 #include "daemon/runtime/scope.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace orlop::app {
 
@@ -24,8 +24,11 @@ class Enrolment {
 public:
     // `on_local` takes connections to a pod's 127.0.0.1:15020 and :15021.
     using LocalHandler = std::function<void(int fd)>;
-    Enrolment(runtime::Loop& loop, runtime::Scope& scope, CoreSet& cores,
-              datapath::Datapath& datapath, LocalHandler on_local);
+    Enrolment(runtime::Loop& loop,
+              runtime::Scope& scope,
+              CoreSet& cores,
+              datapath::Datapath& datapath,
+              LocalHandler on_local);
     ~Enrolment();
 
     void reconcile(const model::Snapshot& snapshot);
@@ -33,6 +36,10 @@ public:
     void forget_unclaimed();
     // Pods that take HBONE now, for NodeStatus.
     std::vector<std::string> redirected() const;
+    std::vector<std::string> captured() const;  // those, and the ones that are leaving
+    // Why the last attempt to capture a pod failed; empty when none did.
+    std::string failure_of(const std::string& uid) const;
+    bool is_leaving(const std::string& uid) const;
     // Drives the pods that are leaving; call a few times a second while it returns true.
     bool advance_leaving();
     runtime::Task<void> stop_listeners();
@@ -63,7 +70,11 @@ private:
     datapath::Datapath& datapath_;
     LocalHandler on_local_;
     std::map<std::string, Pod> pods_;  // by uid
-    std::map<std::string, Instant> failed_;  // uid -> not before, after a failed attempt
+    struct Failure {
+        Instant again;  // no attempt before
+        std::string reason;
+    };
+    std::map<std::string, Failure> failed_;  // by uid
 };
 
 }  // namespace orlop::app

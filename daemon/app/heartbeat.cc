@@ -1,8 +1,8 @@
 #include "daemon/app/heartbeat.h"
 
-#include <pthread.h>
-
 #include "daemon/base/log.h"
+
+#include <pthread.h>
 
 namespace orlop::app {
 namespace {
@@ -64,7 +64,8 @@ void Heartbeat::run() {
             datapath_.beat();
             complained = false;
         } else if (!std::exchange(complained, true)) {
-            log_line(LogLevel::error, "app",
+            log_line(LogLevel::error,
+                     "app",
                      "a core does not answer; enrolled pods fall back to their policy");
         }
         wake_.wait_for(lock, interval, [this] { return stopping_; });

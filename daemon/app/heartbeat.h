@@ -5,15 +5,15 @@
 // policy. Control work, however long, does not.
 #pragma once
 
+#include "daemon/app/core_set.h"
+#include "daemon/datapath/datapath.h"
+
 #include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#include "daemon/app/core_set.h"
-#include "daemon/datapath/datapath.h"
 
 namespace orlop::app {
 

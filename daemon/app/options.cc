@@ -1,11 +1,11 @@
 #include "daemon/app/options.h"
 
+#include "daemon/app/version.h"
+
 #include <CLI/CLI.hpp>
-#include <unistd.h>
 
 #include <cstdio>
-
-#include "daemon/app/version.h"
+#include <unistd.h>
 
 namespace orlop::app {
 namespace {
@@ -28,12 +28,14 @@ void declare(CLI::App& app, DaemonOptions& o, std::string& format, std::string& 
     app.add_option("--bpffs", o.bpffs, "directory for pins on bpffs");
     app.add_option("--instance", o.instance, "name of this instance: [a-z0-9-]{1,32}");
     app.add_option("--ca-dir", o.ca_dir, "directory of the embedded CA (default: STATE/ca)");
-    app.add_option("--ca-plugin-dir", o.ca_plugin_dir,
+    app.add_option("--ca-plugin-dir",
+                   o.ca_plugin_dir,
                    "directory with ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem");
     app.add_option("--access-log", o.access_log, "file for access log lines ('' for none)");
-    app.add_option("--metrics-address", o.metrics_address, "address:port of /metrics ('' for none)");
-    app.add_option("--readiness-address", o.readiness_address,
-                   "address:port of /healthz/ready ('' for none)");
+    app.add_option(
+        "--metrics-address", o.metrics_address, "address:port of /metrics ('' for none)");
+    app.add_option(
+        "--readiness-address", o.readiness_address, "address:port of /healthz/ready ('' for none)");
     app.add_option("--cores", o.cores, "data cores (0: one per CPU)")->check(CLI::Range(0, 256));
     app.add_option("--drain-seconds", o.drain_seconds, "longest wait for requests at stop")
         ->envname("TERMINATION_GRACE_PERIOD_SECONDS")

@@ -1,9 +1,9 @@
 // orlopctl: for people and scripts.
+#include "daemon/app/cli/arguments.h"
+
 #include <csignal>
 #include <string>
 #include <vector>
-
-#include "daemon/app/cli/arguments.h"
 
 int main(int argc, char** argv) {
     // A pipe that closes early (orlopctl get ... | head) ends us quietly, as every filter.

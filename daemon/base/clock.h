@@ -20,8 +20,8 @@ using Instant = MonotonicClock::time_point;
 using WallTime = std::chrono::system_clock::time_point;
 
 inline Instant monotonic_now() {
-    return Instant(std::chrono::duration_cast<Duration>(
-        std::chrono::steady_clock::now().time_since_epoch()));
+    return Instant(
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
 }
 
 }  // namespace orlop

@@ -15,18 +15,18 @@
 namespace orlop {
 
 enum class ErrorKind : unsigned char {
-    invalid_input,      // bytes, YAML or arguments that break their grammar
-    limit_exceeded,     // a bound of base/limits.h was reached
-    timed_out,          // a deadline passed
-    cancelled,          // we gave up on purpose
-    closed,             // orderly end by the peer
-    reset,              // the peer, or the kernel, cut the connection
-    refused,            // connection refused or unreachable
-    unauthenticated,    // TLS or identity check failed
-    denied,             // policy says no
+    invalid_input,    // bytes, YAML or arguments that break their grammar
+    limit_exceeded,   // a bound of base/limits.h was reached
+    timed_out,        // a deadline passed
+    cancelled,        // we gave up on purpose
+    closed,           // orderly end by the peer
+    reset,            // the peer, or the kernel, cut the connection
+    refused,          // connection refused or unreachable
+    unauthenticated,  // TLS or identity check failed
+    denied,           // policy says no
     not_found,
-    unsupported,        // the kernel or a library lacks a feature
-    system,             // a system call failed; see sys_errno
+    unsupported,  // the kernel or a library lacks a feature
+    system,       // a system call failed; see sys_errno
     internal,
 };
 
@@ -41,7 +41,8 @@ struct Error {
 
 template <class T> using Result = std::expected<T, Error>;
 
-inline std::unexpected<Error> fail(ErrorKind kind, std::string context, Side side = Side::internal) {
+inline std::unexpected<Error>
+fail(ErrorKind kind, std::string context, Side side = Side::internal) {
     return std::unexpected(Error{kind, std::move(context), side, 0});
 }
 
@@ -70,8 +71,8 @@ inline Error system_error(int number, std::string_view what, Side side = Side::i
     return Error{kind, std::string(what) + ": " + std::strerror(number), side, number};
 }
 
-inline std::unexpected<Error> fail_errno(int number, std::string_view what,
-                                         Side side = Side::internal) {
+inline std::unexpected<Error>
+fail_errno(int number, std::string_view what, Side side = Side::internal) {
     return std::unexpected(system_error(number, what, side));
 }
 

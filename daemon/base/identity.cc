@@ -47,7 +47,8 @@ Result<SpiffeId> SpiffeId::parse(std::string_view uri) {
     if (sa_at == std::string_view::npos || !after_ns.substr(sa_at).starts_with(sa_part)) {
         return bad();
     }
-    SpiffeId id{std::string(rest.substr(0, ns_at)), std::string(after_ns.substr(0, sa_at)),
+    SpiffeId id{std::string(rest.substr(0, ns_at)),
+                std::string(after_ns.substr(0, sa_at)),
                 std::string(after_ns.substr(sa_at + sa_part.size()))};
     if (!is_trust_domain(id.trust_domain) || !is_dns_name(id.ns, false) ||
         !is_dns_name(id.service_account, true)) {

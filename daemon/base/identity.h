@@ -6,11 +6,11 @@
 // 2048 bytes. Comparison is by bytes.
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <compare>
 #include <string>
 #include <string_view>
-
-#include "daemon/base/error.h"
 
 namespace orlop {
 

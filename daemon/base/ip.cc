@@ -29,10 +29,10 @@ std::uint64_t mix(std::uint64_t value) {  // finaliser of splitmix64
 Result<int> parse_number(std::string_view text, int max, std::string_view what) {
     int value = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || text.size() > 5 || error != std::errc() || end != text.data() + text.size() ||
-        value < 0 || value > max) {
-        return fail(ErrorKind::invalid_input, std::string(what) + " must be a number from 0 to " +
-                                                  std::to_string(max));
+    if (text.empty() || text.size() > 5 || error != std::errc() ||
+        end != text.data() + text.size() || value < 0 || value > max) {
+        return fail(ErrorKind::invalid_input,
+                    std::string(what) + " must be a number from 0 to " + std::to_string(max));
     }
     return value;
 }
@@ -41,8 +41,7 @@ Result<int> parse_number(std::string_view text, int max, std::string_view what) 
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
     char buffer[INET6_ADDRSTRLEN + 1] = {};
-    if (text.empty() || text.size() >= sizeof buffer ||
-        text.find('\0') != std::string_view::npos) {
+    if (text.empty() || text.size() >= sizeof buffer || text.find('\0') != std::string_view::npos) {
         return fail(ErrorKind::invalid_input, "not an IP address: '" + std::string(text) + "'");
     }
     std::copy(text.begin(), text.end(), buffer);
@@ -215,7 +214,7 @@ std::size_t std::hash<orlop::IpAddress>::operator()(const orlop::IpAddress& a) c
                       load64(a.bytes().data() + 8));
 }
 
-std::size_t std::hash<orlop::SocketAddress>::operator()(
-    const orlop::SocketAddress& a) const noexcept {
+std::size_t
+std::hash<orlop::SocketAddress>::operator()(const orlop::SocketAddress& a) const noexcept {
     return orlop::mix(std::hash<orlop::IpAddress>()(a.ip) + a.port);
 }

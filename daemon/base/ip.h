@@ -4,14 +4,14 @@
 // Cidr accepts `address/length`. Both are trivially copyable and hashable.
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <array>
 #include <compare>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include "daemon/base/error.h"
 
 struct sockaddr;
 struct sockaddr_storage;
@@ -42,7 +42,7 @@ struct SocketAddress {
     IpAddress ip;
     std::uint16_t port = 0;
 
-    static Result<SocketAddress> parse(std::string_view text);  // 1.2.3.4:80, [::1]:80
+    static Result<SocketAddress> parse(std::string_view text);    // 1.2.3.4:80, [::1]:80
     static SocketAddress from_sockaddr(const sockaddr* address);  // AF_INET/AF_INET6 else empty
     // Fills `out` as AF_INET or AF_INET6 by the address; returns the length to pass to the kernel.
     unsigned to_sockaddr(sockaddr_storage& out) const;

@@ -1,21 +1,21 @@
 #include "daemon/base/log.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
+#include "daemon/base/limits.h"
+
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
+#include <fcntl.h>
 #include <map>
 #include <mutex>
+#include <pthread.h>
+#include <signal.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
-
-#include "daemon/base/limits.h"
 
 namespace orlop {
 namespace {
@@ -45,9 +45,23 @@ struct LogState {
     LogLevel default_level = LogLevel::info;
 
     LogState() {
-        for (const char* room : {"base", "model", "runtime", "codec", "net", "decide", "proxy",
-                                 "control", "datapath", "telemetry", "admin", "app", "mtls",
-                                 "upstream", "outlier", "hbone", "lab"}) {
+        for (const char* room : {"base",
+                                 "model",
+                                 "runtime",
+                                 "codec",
+                                 "net",
+                                 "decide",
+                                 "proxy",
+                                 "control",
+                                 "datapath",
+                                 "telemetry",
+                                 "admin",
+                                 "app",
+                                 "mtls",
+                                 "upstream",
+                                 "outlier",
+                                 "hbone",
+                                 "lab"}) {
             levels.emplace(room, LogLevel::info);
         }
     }
@@ -73,8 +87,13 @@ std::string timestamp(std::chrono::system_clock::time_point when) {
     std::time_t seconds = micros / 1'000'000;
     std::tm tm{};
     gmtime_r(&seconds, &tm);
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", tm.tm_year + 1900,
-                       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+                       tm.tm_year + 1900,
+                       tm.tm_mon + 1,
+                       tm.tm_mday,
+                       tm.tm_hour,
+                       tm.tm_min,
+                       tm.tm_sec,
                        micros % 1'000'000);
 }
 
@@ -102,10 +121,15 @@ std::string render(const Record& record, LogFormat format) {
     auto level = log_level_name(record.level);
     if (format == LogFormat::json) {
         return fmt::format("{{\"time\":\"{}\",\"level\":\"{}\",\"scope\":\"{}\",\"msg\":\"{}\"}}\n",
-                           timestamp(record.when), level, record.component,
+                           timestamp(record.when),
+                           level,
+                           record.component,
                            escaped(record.text, true));
     }
-    return fmt::format("{}\t{}\t{}\t{}\n", timestamp(record.when), level, record.component,
+    return fmt::format("{}\t{}\t{}\t{}\n",
+                       timestamp(record.when),
+                       level,
+                       record.component,
                        escaped(record.text, false));
 }
 
@@ -182,8 +206,9 @@ Result<LogLevel> parse_log_level(std::string_view text) {
             return static_cast<LogLevel>(i);
         }
     }
-    return fail(ErrorKind::invalid_input, "unknown log level '" + std::string(text) +
-                                              "'; use trace, debug, info, warning, error or off");
+    return fail(ErrorKind::invalid_input,
+                "unknown log level '" + std::string(text) +
+                    "'; use trace, debug, info, warning, error or off");
 }
 
 std::string_view log_level_name(LogLevel level) {
@@ -201,8 +226,8 @@ bool log_enabled(LogLevel level, std::string_view component) {
 }
 
 void write_log(LogLevel level, std::string_view component, std::string text) {
-    enqueue({false, level, std::string(component), std::move(text),
-             std::chrono::system_clock::now()});
+    enqueue(
+        {false, level, std::string(component), std::move(text), std::chrono::system_clock::now()});
 }
 
 void write_access_log(std::string line) {
@@ -224,8 +249,9 @@ Result<void> set_log_level(std::string_view component, LogLevel level) {
         for (const auto& [name, current] : log.levels) {
             known += (known.empty() ? "" : ", ") + name;
         }
-        return fail(ErrorKind::not_found, "unknown log component '" + std::string(component) +
-                                              "'; known are all, " + known);
+        return fail(ErrorKind::not_found,
+                    "unknown log component '" + std::string(component) + "'; known are all, " +
+                        known);
     }
     log.recompute_lowest();
     return {};
@@ -252,7 +278,8 @@ void start_log_writer(const LogOptions& options) {
         log.access_fd = options.access_log_path == "/dev/stdout"
                             ? 1
                             : ::open(options.access_log_path.c_str(),
-                                     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+                                     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                                     0640);
     }
     log.running = true;
     log.stopping = false;

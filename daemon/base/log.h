@@ -8,13 +8,13 @@
 //     log_line(LogLevel::info, "datapath", "pod {}/{} enrolled in {} us", ns, name, micros);
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <fmt/core.h>
 
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include "daemon/base/error.h"
 
 namespace orlop {
 
@@ -42,7 +42,9 @@ void stop_log_writer();  // writes what is queued, then joins the writer
 unsigned long long log_lines_dropped();
 
 template <class... Args>
-void log_line(LogLevel level, std::string_view component, fmt::format_string<Args...> format,
+void log_line(LogLevel level,
+              std::string_view component,
+              fmt::format_string<Args...> format,
               Args&&... args) {
     if (log_enabled(level, component)) {
         write_log(level, component, fmt::format(format, std::forward<Args>(args)...));

@@ -1,8 +1,8 @@
 #include "daemon/base/regex.h"
 
-#include <re2/re2.h>
-
 #include "daemon/base/limits.h"
+
+#include <re2/re2.h>
 
 namespace orlop {
 

@@ -3,11 +3,11 @@
 // Matching is linear in the text and safe from any thread.
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "daemon/base/error.h"
 
 namespace orlop {
 

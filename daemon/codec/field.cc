@@ -86,7 +86,7 @@ std::uint64_t folded_word(const char* at) {
     return word | (upper >> 2);
 }
 
-} // namespace
+}  // namespace
 
 bool same_name(std::string_view a, std::string_view b) {
     const std::size_t size = a.size();
@@ -106,7 +106,7 @@ bool same_name(std::string_view a, std::string_view b) {
             return false;
         }
     }
-    const std::size_t last = size - word_bytes; // may overlap what was compared already
+    const std::size_t last = size - word_bytes;  // may overlap what was compared already
     return folded_word(a.data() + last) == folded_word(b.data() + last);
 }
 
@@ -179,7 +179,7 @@ bool valid_value(std::string_view value) {
     constexpr std::size_t block = 16;
     if (value.size() >= block) {
         const char* at = value.data();
-        const char* const last = at + value.size() - block; // may overlap what was seen already
+        const char* const last = at + value.size() - block;  // may overlap what was seen already
         for (; at < last; at += block) {
             if (!valid_block(at)) {
                 return false;
@@ -191,5 +191,5 @@ bool valid_value(std::string_view value) {
     return all(value, value_bit);
 }
 
-} // namespace grammar
-} // namespace orlop
+}  // namespace grammar
+}  // namespace orlop

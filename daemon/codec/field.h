@@ -17,11 +17,11 @@ namespace orlop {
 
 struct Field {
     std::string_view name;
-    std::string_view value; // without surrounding whitespace
+    std::string_view value;  // without surrounding whitespace
 };
 
 enum class Known : std::uint8_t {
-    none, // any name not listed below
+    none,  // any name not listed below
     host,
     connection,
     content_length,
@@ -63,26 +63,26 @@ enum class Known : std::uint8_t {
 };
 inline constexpr std::size_t known_count = static_cast<std::size_t>(Known::count_);
 
-Known known_name(std::string_view name);                // ASCII case is ignored
-std::string_view known_text(Known known);               // lower case; empty for none
-bool same_name(std::string_view a, std::string_view b); // ASCII case-insensitive
+Known known_name(std::string_view name);                 // ASCII case is ignored
+std::string_view known_text(Known known);                // lower case; empty for none
+bool same_name(std::string_view a, std::string_view b);  // ASCII case-insensitive
 
 // Fields in order of arrival. `count` is the length: no entry ever marks the end of the list.
 // Entries at `count` and beyond are stale and must not be read.
 struct FieldList {
     std::array<Field, limits::http_headers_max> items;
-    std::array<Known, limits::http_headers_max> known; // parallel to items
-    std::array<std::uint8_t, known_count> first{};     // index + 1 of the first; 0: absent
+    std::array<Known, limits::http_headers_max> known;  // parallel to items
+    std::array<std::uint8_t, known_count> first{};      // index + 1 of the first; 0: absent
     std::size_t count = 0;
 
     void clear();
-    bool append(Field field); // false when full
+    bool append(Field field);  // false when full
     const Field* find(Known name) const {
         const std::uint8_t at = first[static_cast<std::size_t>(name)];
         return at == 0 ? nullptr : &items[at - 1];
     }
-    const Field* find(std::string_view name) const; // first of that name, or null
-    std::string_view value(Known name) const {      // empty when absent
+    const Field* find(std::string_view name) const;  // first of that name, or null
+    std::string_view value(Known name) const {       // empty when absent
         const Field* field = find(name);
         return field == nullptr ? std::string_view() : field->value;
     }
@@ -91,4 +91,4 @@ struct FieldList {
 };
 static_assert(limits::http_headers_max < 255, "FieldList::first keeps index + 1 in one byte");
 
-} // namespace orlop
+}  // namespace orlop

@@ -7,11 +7,11 @@
 
 namespace orlop::grammar {
 
-inline constexpr std::uint8_t token_bit = 1;      // tchar
-inline constexpr std::uint8_t target_bit = 2;     // visible ASCII except '#'
-inline constexpr std::uint8_t value_bit = 4;      // field-vchar, SP, HTAB and obs-text
-inline constexpr std::uint8_t unreserved_bit = 8; // RFC 3986
-inline constexpr std::uint8_t host_bit = 16;      // reg-name as we allow it: [A-Za-z0-9._-]
+inline constexpr std::uint8_t token_bit = 1;       // tchar
+inline constexpr std::uint8_t target_bit = 2;      // visible ASCII except '#'
+inline constexpr std::uint8_t value_bit = 4;       // field-vchar, SP, HTAB and obs-text
+inline constexpr std::uint8_t unreserved_bit = 8;  // RFC 3986
+inline constexpr std::uint8_t host_bit = 16;       // reg-name as we allow it: [A-Za-z0-9._-]
 inline constexpr std::uint8_t hex_bit = 32;
 inline constexpr std::uint8_t digit_bit = 64;
 
@@ -100,4 +100,4 @@ private:
     std::string_view rest_;
 };
 
-} // namespace orlop::grammar
+}  // namespace orlop::grammar

@@ -96,7 +96,7 @@ std::expected<std::size_t, PathFault> resolve(std::span<char> path, Normalisatio
     const bool merge = normalisation != Normalisation::base;
     const std::string_view text(path.data(), path.size());
     std::size_t written = 0;
-    std::size_t at = 0; // always at a '/'
+    std::size_t at = 0;  // always at a '/'
     while (at < text.size()) {
         const std::size_t end = std::min(text.find('/', at + 1), text.size());
         const std::string_view segment = text.substr(at + 1, end - at - 1);
@@ -139,7 +139,7 @@ bool parse_port(std::string_view text, std::uint16_t& port) {
     return number <= 65535;
 }
 
-} // namespace
+}  // namespace
 
 std::string_view fault_text(PathFault fault) {
     switch (fault) {
@@ -258,4 +258,4 @@ std::optional<std::string_view> query_parameter(std::string_view query, std::str
     return std::nullopt;
 }
 
-} // namespace orlop::uri
+}  // namespace orlop::uri

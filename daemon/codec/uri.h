@@ -19,12 +19,12 @@
 namespace orlop::uri {
 
 enum class PathFault : std::uint8_t {
-    not_absolute,   // does not begin with '/'
-    bad_byte,       // control, space, non-ASCII, '#', '?'
-    bad_escape,     // '%' without two hex digits
-    escaped_nul,    // %00
-    ambiguous_dots, // a segment "..;x" or ".;x" (also with %3B): some servers read dots
-    too_long,       // longer than the room
+    not_absolute,    // does not begin with '/'
+    bad_byte,        // control, space, non-ASCII, '#', '?'
+    bad_escape,      // '%' without two hex digits
+    escaped_nul,     // %00
+    ambiguous_dots,  // a segment "..;x" or ".;x" (also with %3B): some servers read dots
+    too_long,        // longer than the room
 };
 std::string_view fault_text(PathFault fault);
 
@@ -38,11 +38,11 @@ enum class Normalisation : std::uint8_t { none, base, merge_slashes, decode_and_
 std::expected<std::string_view, PathFault> normalise_path(
     std::string_view raw, std::span<char> room, Normalisation normalisation = Normalisation::base);
 
-bool valid_query(std::string_view query); // visible ASCII without '#'; escapes well-formed
+bool valid_query(std::string_view query);  // visible ASCII without '#'; escapes well-formed
 
 struct HostPort {
-    std::string_view host;  // IPv6 without brackets; no trailing dot removed
-    std::uint16_t port = 0; // 0: not given
+    std::string_view host;   // IPv6 without brackets; no trailing dot removed
+    std::uint16_t port = 0;  // 0: not given
     bool ipv6_literal = false;
 };
 // host[:port] as in Host and :authority: a reg-name of [A-Za-z0-9._-], dotted IPv4, or [IPv6].
@@ -56,4 +56,4 @@ bool same_host(std::string_view a, std::string_view b);
 // '='. This is how Envoy matches queryParams.
 std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name);
 
-} // namespace orlop::uri
+}  // namespace orlop::uri

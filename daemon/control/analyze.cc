@@ -145,7 +145,7 @@ void check_limits(const Object& object, const DestinationRuleSpec& spec, Finding
 void check_destination_rules(const ObjectStore& store,
                              const model::Snapshot& snapshot,
                              FindingSink& findings) {
-    std::map<std::string, std::string> namespaces; // host -> namespace of its service
+    std::map<std::string, std::string> namespaces;  // host -> namespace of its service
     for (const model::ServicePtr& service : snapshot.services()) {
         namespaces[service->host] = service->ns;
     }
@@ -182,7 +182,7 @@ void check_selectors(const ObjectStore& store,
                      const model::Snapshot& snapshot,
                      FindingSink& findings) {
     if (snapshot.workloads().empty()) {
-        return; // files alone: pods are not part of them
+        return;  // files alone: pods are not part of them
     }
     for (const ObjectPtr& object : store.in_creation_order("PeerAuthentication")) {
         const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
@@ -196,7 +196,7 @@ void check_selectors(const ObjectStore& store,
     }
 }
 
-} // namespace
+}  // namespace
 
 Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     CompileResult compiled = compile(store, {.node = options.node, .generation = 1});
@@ -219,4 +219,4 @@ Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -30,10 +30,10 @@
 namespace orlop::control {
 
 struct AnalyzeOptions {
-    std::string node; // empty: no pod is local
+    std::string node;  // empty: no pod is local
 };
 
 // Errors first, then by file, line, code; no duplicates.
 Findings analyze(const ObjectStore& store, const AnalyzeOptions& options = {});
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -110,7 +110,7 @@ void index_workloads(const Workloads& workloads,
         tables.workloads.push_back(pod.workload);
         tables.workload_by_uid.emplace(pod.workload->uid, pod.workload);
         if (pod.workload->host_network) {
-            continue; // its address is the node's
+            continue;  // its address is the node's
         }
         for (const IpAddress& address : pod.workload->addresses) {
             auto [other, added] = tables.workload_by_address.emplace(address, pod.workload);
@@ -138,7 +138,7 @@ void index_services(const Services& services, model::Snapshot::Tables& tables) {
     }
 }
 
-} // namespace
+}  // namespace
 
 CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
     FindingSink findings;
@@ -167,4 +167,4 @@ CompileResult compile(const ObjectStore& store, const CompileOptions& options) {
     return Compiler().compile(store, options);
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -25,13 +25,13 @@
 namespace orlop::control {
 
 struct CompileOptions {
-    std::string node; // our node's name: which pods are local
+    std::string node;  // our node's name: which pods are local
     std::uint64_t generation = 1;
 };
 
 struct CompileResult {
     model::SnapshotPtr snapshot;
-    Findings findings; // conflicts, unknown references, objects held back; stable order
+    Findings findings;  // conflicts, unknown references, objects held back; stable order
 };
 
 // What earlier compilations found good.
@@ -52,4 +52,4 @@ private:
 // Without a past: for `analyze` and tests.
 CompileResult compile(const ObjectStore& store, const CompileOptions& options);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -93,7 +93,7 @@ Result<std::string> read_file(const UniqueFd& fd, const std::string& path) {
     }
 }
 
-} // namespace
+}  // namespace
 
 ConfigDirectory::ConfigDirectory(DirectoryOptions options, UniqueFd inotify)
     : options_(std::move(options)), inotify_(std::move(inotify)) {
@@ -142,7 +142,7 @@ void ConfigDirectory::drain_events() {
 ScanResult ConfigDirectory::scan(ObjectStore& store) {
     ScanResult result;
     if (watch_ < 0) {
-        watch(); // before listing: a file that appears in between raises an event
+        watch();  // before listing: a file that appears in between raises an event
     }
     auto names = list_names(options_.path);
     if (!names) {
@@ -153,7 +153,7 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
                                      "and may be read"));
         return result;
     }
-    store.remove_source(options_.path); // forgets an earlier failure to list
+    store.remove_source(options_.path);  // forgets an earlier failure to list
     std::vector<std::tuple<std::int64_t, std::string, FileState>> found;
     std::map<std::string, FileState> seen;
     for (const std::string& name : *names) {
@@ -170,7 +170,7 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
                      status.st_ino,
                      status.st_dev};
         } else if (errno == ENOENT && ::lstat(path.c_str(), &status) != 0) {
-            continue; // removed since it was listed
+            continue;  // removed since it was listed
         }
         found.emplace_back(state.mtime_ns, path, state);
     }
@@ -186,7 +186,7 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
         } else if (scan_file(store, path, state, result)) {
             seen[path] = state;
         } else {
-            seen[path] = FileState{}; // read again at the next scan
+            seen[path] = FileState{};  // read again at the next scan
         }
     }
     for (const auto& [path, state] : files_) {
@@ -231,4 +231,4 @@ bool ConfigDirectory::scan_file(ObjectStore& store,
     return true;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

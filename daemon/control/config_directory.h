@@ -33,7 +33,7 @@ struct DirectoryOptions {
 };
 
 struct ScanResult {
-    bool changed = false; // an object in force changed: compile again
+    bool changed = false;  // an object in force changed: compile again
     std::size_t files_read = 0;
     std::size_t files_seen = 0;
 };
@@ -75,4 +75,4 @@ private:
     std::map<std::string, FileState> files_;
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

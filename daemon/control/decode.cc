@@ -18,7 +18,7 @@ enum class Scope : unsigned char { namespaced, cluster };
 using Decoder = ObjectSpec (*)(const DecodeContext&);
 
 struct Kind {
-    std::string_view group; // "" is Kubernetes' core
+    std::string_view group;  // "" is Kubernetes' core
     std::string_view name;
     std::initializer_list<std::string_view> versions;
     Scope scope;
@@ -366,7 +366,7 @@ void refuse_twins(const DecodeOptions& options, DecodedText& out) {
     }
 }
 
-} // namespace
+}  // namespace
 
 DecodedObject decode_object(const Node& document, const DecodeOptions& options) {
     DecodedObject out;
@@ -445,4 +445,4 @@ DecodedText decode_text(std::string_view text, const DecodeOptions& options) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -18,25 +18,25 @@ namespace orlop::control {
 enum class Origin : unsigned char { config, sandbox };
 
 struct DecodeOptions {
-    std::string file; // as the user named it; goes into every finding and ObjectRef
+    std::string file;  // as the user named it; goes into every finding and ObjectRef
     Origin origin = Origin::config;
     std::string default_namespace = "default";
 };
 
 struct DecodedObject {
-    ObjectKey key;        // name empty: the document could not be identified
-    ObjectPtr object;     // null when refused or ignored
-    bool ignored = false; // a kind the mesh has no use for (Deployment, ConfigMap, ...)
+    ObjectKey key;         // name empty: the document could not be identified
+    ObjectPtr object;      // null when refused or ignored
+    bool ignored = false;  // a kind the mesh has no use for (Deployment, ConfigMap, ...)
     int line = 0;
-    Findings findings; // errors (then `object` is null) and warnings
+    Findings findings;  // errors (then `object` is null) and warnings
 };
 
 DecodedObject decode_object(const Node& document, const DecodeOptions& options);
 
 struct DecodedText {
-    std::vector<DecodedObject> objects; // `kind: List` is taken apart
-    Findings errors;                    // the text as a whole: syntax, size, unnamed documents
+    std::vector<DecodedObject> objects;  // `kind: List` is taken apart
+    Findings errors;                     // the text as a whole: syntax, size, unnamed documents
 };
 DecodedText decode_text(std::string_view text, const DecodeOptions& options);
 
-} // namespace orlop::control
+}  // namespace orlop::control

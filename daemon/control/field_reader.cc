@@ -13,7 +13,7 @@
 namespace orlop::control {
 namespace {
 
-constexpr std::size_t name_bytes_max = 64; // longer names are no typing slips
+constexpr std::size_t name_bytes_max = 64;  // longer names are no typing slips
 
 bool is_yaml_boolean_of_old(std::string_view text) {
     static constexpr std::string_view words[] = {
@@ -62,7 +62,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-} // namespace
+}  // namespace
 
 void Report::add(Finding finding) {
     if (findings_.size() < limits::findings_per_object_max) {
@@ -361,7 +361,7 @@ std::optional<std::string> read_text(const Node& node) {
     bool typed = node.style == Node::Style::plain &&
                  (node.text == "true" || node.text == "false" || read_number(node));
     if (typed) {
-        return std::nullopt; // Kubernetes refuses a number where text is wanted
+        return std::nullopt;  // Kubernetes refuses a number where text is wanted
     }
     return node.text;
 }
@@ -456,4 +456,4 @@ std::string_view nearest_name(std::string_view wanted, const std::vector<std::st
     return best;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

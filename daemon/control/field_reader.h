@@ -71,7 +71,7 @@ public:
     // The member, or null when absent or null-valued. Asking makes the name known.
     const Node* take(std::string_view name);
     bool has(std::string_view name) { return take(name) != nullptr; }
-    int line_of(std::string_view name); // of the member's value, else of this map
+    int line_of(std::string_view name);  // of the member's value, else of this map
 
     std::optional<std::string> text(std::string_view name);
     std::string text_or(std::string_view name, std::string_view fallback);
@@ -82,7 +82,7 @@ public:
     std::optional<Duration> duration(std::string_view name,
                                      ZeroDuration zero = ZeroDuration::refused);
     std::vector<std::string> texts(std::string_view name);
-    model::Labels labels(std::string_view name); // a map of text to text
+    model::Labels labels(std::string_view name);  // a map of text to text
     // Index into `names`, or nothing after an error that lists them.
     std::optional<std::size_t> choice(std::string_view name,
                                       const std::vector<std::string_view>& names);
@@ -111,7 +111,7 @@ private:
 };
 
 // Scalars by themselves; nothing when the node is not such a scalar.
-std::optional<std::string> read_text(const Node& node); // refuses plain numbers and booleans
+std::optional<std::string> read_text(const Node& node);  // refuses plain numbers and booleans
 std::optional<std::int64_t> read_integer(const Node& node);
 std::optional<double> read_number(const Node& node);
 // Go's time.ParseDuration: "1.5s", "1h30m", "0". Nothing when malformed or beyond +-292 years.
@@ -120,4 +120,4 @@ std::optional<Duration> parse_go_duration(std::string_view text);
 // The nearest of `names` within two edits, or empty.
 std::string_view nearest_name(std::string_view wanted, const std::vector<std::string_view>& names);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -38,4 +38,4 @@ std::string Finding::to_string() const {
     return text;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -24,12 +24,12 @@ enum class Severity : unsigned char { info, warning, error };
 struct Finding {
     Severity severity = Severity::error;
     std::string code;
-    ObjectKey object; // kind empty when the file as a whole is meant
+    ObjectKey object;  // kind empty when the file as a whole is meant
     std::string file;
-    int line = 0;        // 1-based; 0 unknown
-    std::string path;    // "spec.http[0].timeout"; empty for the object as a whole
-    std::string message; // what was found and what is wrong
-    std::string hint;    // what would be right; may be empty
+    int line = 0;         // 1-based; 0 unknown
+    std::string path;     // "spec.http[0].timeout"; empty for the object as a whole
+    std::string message;  // what was found and what is wrong
+    std::string hint;     // what would be right; may be empty
 
     // "file:line: error: VirtualService default/pricing spec.http[0].timeout: message (hint)
     // [code]"
@@ -39,4 +39,4 @@ using Findings = std::vector<Finding>;
 
 const char* severity_name(Severity severity);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -13,16 +13,16 @@ namespace {
 // What one source says about one object.
 struct Version {
     std::string source;
-    ObjectPtr good; // last version of this source that was valid; null when none was
-    int line = 0;   // of the newest version
+    ObjectPtr good;  // last version of this source that was valid; null when none was
+    int line = 0;    // of the newest version
     bool newest_is_good = false;
-    Findings findings;       // of the newest version
-    std::uint64_t order = 0; // grows whenever the source changed the object
+    Findings findings;        // of the newest version
+    std::uint64_t order = 0;  // grows whenever the source changed the object
 };
 
 struct Entry {
     StoredObject shown;
-    std::vector<Version> versions; // one per source
+    std::vector<Version> versions;  // one per source
 };
 
 struct Source {
@@ -33,13 +33,13 @@ struct Source {
 
 bool same_object(const Object& a, const Object& b) {
     if (a.tree == nullptr || b.tree == nullptr) {
-        return false; // bulky kinds keep no tree: taken for changed
+        return false;  // bulky kinds keep no tree: taken for changed
     }
     return a.ref->line == b.ref->line && a.api_version == b.api_version &&
            to_json(*a.tree) == to_json(*b.tree);
 }
 
-} // namespace
+}  // namespace
 
 const char* state_name(ObjectState state) {
     switch (state) {
@@ -171,7 +171,7 @@ bool ObjectStore::replace_source(const std::string& source,
             continue;
         }
         bool twin = !keys.insert(decoded.key).second;
-        if (twin) { // refused by decode_text; the first one stays and carries the error
+        if (twin) {  // refused by decode_text; the first one stays and carries the error
             Entry& entry = state_->entries.at(decoded.key);
             auto version = std::ranges::find(entry.versions, source, &Version::source);
             version->findings.insert(
@@ -280,4 +280,4 @@ Findings ObjectStore::findings() const {
     return sorted;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -27,26 +27,26 @@
 namespace orlop::control {
 
 enum class ObjectState : unsigned char {
-    accepted, // the newest version is in force
-    held,     // the newest version is refused; the last good one stays in force
-    refused,  // no version was ever good
+    accepted,  // the newest version is in force
+    held,      // the newest version is refused; the last good one stays in force
+    refused,   // no version was ever good
 };
 const char* state_name(ObjectState state);
 
 struct StoredObject {
     ObjectKey key;
     ObjectState state = ObjectState::refused;
-    ObjectPtr object;            // in force; null when refused
-    std::string source;          // that provides the newest version
-    int line = 0;                // of the newest version
-    std::int64_t created_ns = 0; // effective creation time
-    std::uint64_t sequence = 0;  // first-seen order; breaks ties
-    Findings findings;           // errors of the newest version, warnings
+    ObjectPtr object;             // in force; null when refused
+    std::string source;           // that provides the newest version
+    int line = 0;                 // of the newest version
+    std::int64_t created_ns = 0;  // effective creation time
+    std::uint64_t sequence = 0;   // first-seen order; breaks ties
+    Findings findings;            // errors of the newest version, warnings
 };
 
 struct SourceStatus {
     std::string source;
-    Findings errors; // could not be read or parsed; empty when fine
+    Findings errors;  // could not be read or parsed; empty when fine
     std::size_t objects = 0;
     std::size_t ignored = 0;
 };
@@ -84,4 +84,4 @@ private:
     std::unique_ptr<State> state_;
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -18,9 +18,9 @@
 namespace orlop::control {
 namespace {
 
-constexpr std::size_t few_keys = 16; // below this a linear look for duplicates is cheapest
+constexpr std::size_t few_keys = 16;  // below this a linear look for duplicates is cheapest
 
-struct Refusal { // thrown inside this file only
+struct Refusal {  // thrown inside this file only
     ErrorKind kind;
     std::string message;
     YAML::Mark mark;
@@ -103,7 +103,7 @@ private:
         bool has_key = false;
         std::string key;
         int key_line = 0;
-        std::unordered_set<std::string> keys; // only when there are many
+        std::unordered_set<std::string> keys;  // only when there are many
     };
     struct Anchor {
         Node node;
@@ -170,7 +170,7 @@ private:
         mark.column = frame.node.column - 1;
         if (frame.anchor != 0) {
             Anchor anchor{frame.node, nodes_ - frame.nodes_before, bytes_ - frame.bytes_before};
-            count(anchor.nodes, anchor.bytes, mark); // the copy kept for aliases costs memory too
+            count(anchor.nodes, anchor.bytes, mark);  // the copy kept for aliases costs memory too
             anchors_[frame.anchor] = std::move(anchor);
         }
         attach(std::move(frame.node), mark);
@@ -239,7 +239,7 @@ private:
 class ViewBuffer : public std::streambuf {
 public:
     explicit ViewBuffer(std::string_view text) {
-        char* begin = const_cast<char*>(text.data()); // never written through
+        char* begin = const_cast<char*>(text.data());  // never written through
         setg(begin, begin, begin + text.size());
     }
 };
@@ -495,7 +495,7 @@ void append_yaml(std::string& out, const Node& node, std::size_t indent) {
     }
 }
 
-} // namespace
+}  // namespace
 
 const Node* Node::find(std::string_view key) const {
     for (const Field& field : fields) {
@@ -576,4 +576,4 @@ std::string to_json(const Node& node) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

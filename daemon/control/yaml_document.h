@@ -26,21 +26,21 @@ struct Field;
 
 struct Node {
     enum class Kind : unsigned char { null, scalar, list, map };
-    enum class Style : unsigned char { plain, quoted }; // quoted: always a string
+    enum class Style : unsigned char { plain, quoted };  // quoted: always a string
 
     Kind kind = Kind::null;
     Style style = Style::plain;
-    int line = 0;              // 1-based; of the value
-    int column = 0;            // 1-based
-    std::string text;          // scalar only
-    std::vector<Node> items;   // list only
-    std::vector<Field> fields; // map only, in the order written; keys are unique
+    int line = 0;               // 1-based; of the value
+    int column = 0;             // 1-based
+    std::string text;           // scalar only
+    std::vector<Node> items;    // list only
+    std::vector<Field> fields;  // map only, in the order written; keys are unique
 
     bool is_map() const { return kind == Kind::map; }
     bool is_list() const { return kind == Kind::list; }
     bool is_scalar() const { return kind == Kind::scalar; }
     bool is_null() const { return kind == Kind::null; }
-    const Node* find(std::string_view key) const; // null when absent or not a map
+    const Node* find(std::string_view key) const;  // null when absent or not a map
     // Text of a scalar member; empty when absent or no scalar.
     std::string_view text_of(std::string_view key) const;
     // "a map", "a list", "null", "\"text\"": for messages, shortened.
@@ -49,7 +49,7 @@ struct Node {
 
 struct Field {
     std::string key;
-    int line = 0; // of the key
+    int line = 0;  // of the key
     Node value;
 };
 
@@ -67,4 +67,4 @@ std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text);
 std::string to_yaml(const Node& node);
 std::string to_json(const Node& node);
 
-} // namespace orlop::control
+}  // namespace orlop::control

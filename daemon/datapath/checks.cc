@@ -122,7 +122,7 @@ Check check_bpffs(const Options& options) {
         return {
             "bpffs", CheckLevel::failure, mounted.error().context, "mount -t bpf bpffs " + parent};
     }
-    ::rmdir(options.bpffs_dir.c_str()); // only when empty; the mount is what we wanted
+    ::rmdir(options.bpffs_dir.c_str());  // only when empty; the mount is what we wanted
     return {"bpffs", CheckLevel::ok, parent + " (was not mounted, is now)", ""};
 }
 
@@ -203,7 +203,7 @@ Check check_source_address() {
     return {"caller's address", CheckLevel::ok, "tcp_fwmark_accept can be set", ""};
 }
 
-} // namespace
+}  // namespace
 
 std::vector<Check> Datapath::check(const Options& options) {
     Options complete = options;
@@ -228,4 +228,4 @@ std::vector<Check> Datapath::check(const Options& options) {
     return checks;
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -37,14 +37,14 @@ constexpr ReasonName reason_names[] = {
 };
 static_assert(std::size(reason_names) == ORLOP_REASON_COUNT);
 
-} // namespace
+}  // namespace
 
 struct Datapath::Impl {
     Options options;
     UniqueFd lock;
     std::unique_ptr<KernelObjects> kernel;
     Exclusions mesh;
-    std::map<std::string, Pod, std::less<>> pods; // by uid; adopted ones without: "slot:<n>"
+    std::map<std::string, Pod, std::less<>> pods;  // by uid; adopted ones without: "slot:<n>"
 
     Result<Pod*> find(std::string_view uid) {
         auto found = pods.find(uid);
@@ -65,7 +65,7 @@ struct Datapath::Impl {
     Result<void> save() const {
         std::vector<JournalPod> records;
         for (const auto& [uid, pod] : pods) {
-            if (!pod.record.netns_path.empty()) { // adopted without a journal: nothing to record
+            if (!pod.record.netns_path.empty()) {  // adopted without a journal: nothing to record
                 records.push_back(pod.record);
             }
         }
@@ -136,7 +136,7 @@ void Datapath::Impl::adopt() {
         pod.record.netns_cookie = entry->netns_cookie;
         pod.record.state =
             kernel->is_enrolled(entry->netns_cookie) ? PodState::enrolled : PodState::draining;
-        pod.record.mark_sysctls_before = 0; // the kernel's default; the true value is lost
+        pod.record.mark_sysctls_before = 0;  // the kernel's default; the true value is lost
         pods.emplace(fmt::format("slot:{}", slot), std::move(pod));
     }
     for (std::uint64_t cookie : kernel->list_enrolled()) {
@@ -160,7 +160,8 @@ void Datapath::Impl::remove_kernel_state(const JournalPod& record) {
 Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
     auto own = pods.find(spec.uid);
     if (own != pods.end() && own->second.record.netns_cookie != cookie) {
-        remove_kernel_state(own->second.record); // the pod got a new namespace; the old one is gone
+        remove_kernel_state(
+            own->second.record);  // the pod got a new namespace; the old one is gone
         pods.erase(own);
         own = pods.end();
     }
@@ -227,7 +228,7 @@ Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
             continue;
         }
         auto entry = make_pod_entry(0, pod.addresses, pod.spec.policy, impl_->mesh);
-        if (!entry) { // checked for all before written for any
+        if (!entry) {  // checked for all before written for any
             impl_->mesh = std::move(before);
             return fail(entry.error().kind, "pod " + uid + ": " + entry.error().context);
         }
@@ -382,7 +383,7 @@ Result<void> Datapath::finish_leave(std::string_view uid) {
     Pod& pod = **found;
     impl_->remove_kernel_state(pod.record);
     auto cleaned = remove_routing(pod.network->netns_fd(), pod.record.mark_sysctls_before);
-    if (!cleaned) { // stays in the journal, to be tried again
+    if (!cleaned) {  // stays in the journal, to be tried again
         return fail(cleaned.error().kind, fmt::format("pod {}: {}", uid, cleaned.error().context));
     }
     impl_->pods.erase(impl_->pods.find(uid));
@@ -468,4 +469,4 @@ std::vector<std::string> Datapath::list_owned() const {
     return list_owned(impl_->options);
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

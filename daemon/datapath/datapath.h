@@ -42,14 +42,14 @@
 namespace orlop::datapath {
 
 struct Options {
-    std::string instance = "default"; // [a-z0-9-]{1,32}; several instances share a machine
-    std::string bpffs_dir;            // default /sys/fs/bpf/orlop-<instance>; its parent is bpffs
-    std::string cgroup_path;          // a cgroup v2 directory; default: the root of the v2 mount
-    std::string state_dir = "/run/orlop"; // journal: <state_dir>/datapath-<instance>.journal
+    std::string instance = "default";  // [a-z0-9-]{1,32}; several instances share a machine
+    std::string bpffs_dir;             // default /sys/fs/bpf/orlop-<instance>; its parent is bpffs
+    std::string cgroup_path;           // a cgroup v2 directory; default: the root of the v2 mount
+    std::string state_dir = "/run/orlop";  // journal: <state_dir>/datapath-<instance>.journal
 };
 
 struct PortRange {
-    std::uint16_t first = 0; // both ends included
+    std::uint16_t first = 0;  // both ends included
     std::uint16_t last = 0;
     auto operator<=>(const PortRange&) const = default;
 };
@@ -62,20 +62,20 @@ struct Exclusions {
     std::vector<PortRange> inbound_ports;
 };
 
-enum class WhenGone : std::uint8_t { open, closed };             // while orlopd does not serve
-enum class SourceAddress : std::uint8_t { caller, pod };         // what the app sees as its peer
-enum class InboundCapture : std::uint8_t { captured, bypassed }; // bypass-inbound-capture
+enum class WhenGone : std::uint8_t { open, closed };              // while orlopd does not serve
+enum class SourceAddress : std::uint8_t { caller, pod };          // what the app sees as its peer
+enum class InboundCapture : std::uint8_t { captured, bypassed };  // bypass-inbound-capture
 
 struct PodPolicy {
     WhenGone outbound_when_gone = WhenGone::closed;
-    WhenGone inbound_when_gone = WhenGone::closed; // closed for every STRICT workload
+    WhenGone inbound_when_gone = WhenGone::closed;  // closed for every STRICT workload
     InboundCapture inbound = InboundCapture::captured;
     Exclusions exclusions;
 };
 
 struct PodSpec {
-    std::string uid;        // 1..253 bytes of [A-Za-z0-9._:/-]
-    std::string netns_path; // /proc/<pid>/ns/net, /run/netns/<name>
+    std::string uid;         // 1..253 bytes of [A-Za-z0-9._:/-]
+    std::string netns_path;  // /proc/<pid>/ns/net, /run/netns/<name>
     // The pod's addresses, first of each family first. Addresses found on the interfaces of the
     // namespace are added, so this may be empty.
     std::vector<IpAddress> addresses;
@@ -87,28 +87,28 @@ enum class PodState : std::uint8_t { prepared, listening, enrolled, draining };
 std::string_view pod_state_name(PodState state);
 
 struct PreparedPod {
-    std::uint32_t slot = 0;         // 1..4096, the pod's number in the kernel maps
-    std::uint64_t netns_cookie = 0; // SO_NETNS_COOKIE; unique until reboot
+    std::uint32_t slot = 0;          // 1..4096, the pod's number in the kernel maps
+    std::uint64_t netns_cookie = 0;  // SO_NETNS_COOKIE; unique until reboot
     std::vector<IpAddress> addresses;
-    std::shared_ptr<const PodNetwork> network; // for open_upstream_socket, on any core
+    std::shared_ptr<const PodNetwork> network;  // for open_upstream_socket, on any core
 };
 
-struct Listeners { // all listening, non-blocking, in the pod's namespace
+struct Listeners {  // all listening, non-blocking, in the pod's namespace
     UniqueFd outbound;
     UniqueFd inbound;
     UniqueFd hbone;
-    UniqueFd local; // loopback :15020 and :15021, unless the app listens there itself
+    UniqueFd local;  // loopback :15020 and :15021, unless the app listens there itself
 };
 
-struct AdoptedPod {  // found in the kernel at open(), not yet claimed by prepare()
-    std::string uid; // empty when the journal was lost: prepare() then matches by cookie
+struct AdoptedPod {   // found in the kernel at open(), not yet claimed by prepare()
+    std::string uid;  // empty when the journal was lost: prepare() then matches by cookie
     std::uint32_t slot = 0;
     std::uint64_t netns_cookie = 0;
     PodState state = PodState::prepared;
 };
 
 struct Counter {
-    std::string_view name; // orlop_reason without prefix, stable: a metric label
+    std::string_view name;  // orlop_reason without prefix, stable: a metric label
     std::string_view text;
     std::uint64_t count = 0;
 };
@@ -118,7 +118,7 @@ struct Check {
     std::string name;
     CheckLevel level = CheckLevel::ok;
     std::string detail;
-    std::string remedy; // empty when ok
+    std::string remedy;  // empty when ok
 };
 
 enum class Pins : std::uint8_t { keep, remove };
@@ -138,7 +138,7 @@ public:
     // Returns what it removed, for people.
     static Result<std::vector<std::string>> uninstall(const Options& options);
 
-    ~Datapath(); // as close(Pins::keep)
+    ~Datapath();  // as close(Pins::keep)
     Datapath(const Datapath&) = delete;
     Datapath& operator=(const Datapath&) = delete;
 
@@ -155,14 +155,14 @@ public:
     // activate() takes the pod back at any time between the two.
     Result<void> begin_leave(std::string_view uid);
     Result<void> finish_leave(std::string_view uid);
-    Result<void> forget(std::string_view uid); // pod deleted: no visit to its namespace
+    Result<void> forget(std::string_view uid);  // pod deleted: no visit to its namespace
 
-    void beat(); // at least every 500 ms while serving; expiry is 2 s
+    void beat();  // at least every 500 ms while serving; expiry is 2 s
 
     std::vector<AdoptedPod> adopted_pods() const;
-    Result<void> remove_unclaimed(); // after the first full list of pods was prepared
+    Result<void> remove_unclaimed();  // after the first full list of pods was prepared
 
-    std::vector<Counter> counters() const; // all reasons, also those at 0
+    std::vector<Counter> counters() const;  // all reasons, also those at 0
     // Every link, map, rule and route in the kernel, one line each. The static one needs no daemon.
     std::vector<std::string> list_owned() const;
     static std::vector<std::string> list_owned(const Options& options);
@@ -175,4 +175,4 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -50,7 +50,7 @@ std::vector<std::string> list_routing_of(int netns_fd, const std::string& uid) {
     return lines;
 }
 
-} // namespace
+}  // namespace
 
 Result<Options> complete_options(Options options) {
     auto allowed = [](char c) {
@@ -131,7 +131,7 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
     for (const JournalPod& pod : pods) {
         auto netns = find_netns(pod.netns_path, pod.netns_cookie);
         if (!netns) {
-            continue; // gone, with everything in it
+            continue;  // gone, with everything in it
         }
         auto routing = list_routing_of(netns->get(), pod.uid);
         auto cleaned = remove_routing(netns->get(), pod.mark_sysctls_before);
@@ -140,7 +140,7 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
         }
         removed.insert(removed.end(), routing.begin(), routing.end());
     }
-    if (first_failure) { // the journal stays, so that another try knows where to go
+    if (first_failure) {  // the journal stays, so that another try knows where to go
         return std::unexpected(std::move(*first_failure));
     }
     ::unlink(journal_path(*complete).c_str());
@@ -149,4 +149,4 @@ Result<std::vector<std::string>> Datapath::uninstall(const Options& options) {
     return removed;
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -15,4 +15,4 @@ std::string journal_path(const Options& options);
 // Exclusive for the instance; waits up to a second for a dying predecessor to let go.
 Result<UniqueFd> lock_instance(const Options& options);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view magic = "orlop-datapath";
 constexpr std::string_view version = "1";
-constexpr std::size_t journal_bytes_max = 32 * 1024 * 1024; // ORLOP_PODS_MAX of the longest lines
+constexpr std::size_t journal_bytes_max = 32 * 1024 * 1024;  // ORLOP_PODS_MAX of the longest lines
 constexpr std::array<PodState, 4> states{
     PodState::prepared, PodState::listening, PodState::enrolled, PodState::draining};
 
@@ -82,7 +82,7 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
     return {};
 }
 
-} // namespace
+}  // namespace
 
 std::string_view pod_state_name(PodState state) {
     switch (state) {
@@ -209,4 +209,4 @@ Result<void> write_journal(const std::string& path, const std::vector<JournalPod
     return {};
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -23,7 +23,7 @@ struct JournalPod {
     std::uint32_t slot = 0;
     std::uint64_t netns_cookie = 0;
     PodState state = PodState::prepared;
-    std::optional<int> mark_sysctls_before; // unset: we did not change it
+    std::optional<int> mark_sysctls_before;  // unset: we did not change it
     bool operator==(const JournalPod&) const = default;
 };
 
@@ -36,7 +36,7 @@ std::string format_journal(std::string_view boot_id, const std::vector<JournalPo
 Result<std::vector<JournalPod>> parse_journal(std::string_view text, std::string_view boot_id);
 
 std::string read_boot_id();
-Result<std::vector<JournalPod>> read_journal(const std::string& path); // absent: empty
+Result<std::vector<JournalPod>> read_journal(const std::string& path);  // absent: empty
 Result<void> write_journal(const std::string& path, const std::vector<JournalPod>& pods);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-thread_local std::string libbpf_words; // the last thing libbpf complained about on this thread
+thread_local std::string libbpf_words;  // the last thing libbpf complained about on this thread
 
 int keep_libbpf_words(libbpf_print_level level, const char* format, va_list args) {
     if (level != LIBBPF_WARN) {
@@ -186,7 +186,7 @@ std::string steer_pin(const std::string& bpffs_dir, std::uint32_t slot) {
     return fmt::format("{}/link_steer_{}", bpffs_dir, slot);
 }
 
-} // namespace
+}  // namespace
 
 struct KernelObjects::Loaded {
     Connect connect;
@@ -389,4 +389,4 @@ Result<void> probe_load() {
     return {};
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -33,7 +33,7 @@ public:
     Result<void> enroll(std::uint64_t netns_cookie, std::uint32_t slot);
     void unenroll(std::uint64_t netns_cookie);
     bool is_enrolled(std::uint64_t netns_cookie) const;
-    std::vector<std::uint64_t> list_enrolled() const; // cookies
+    std::vector<std::uint64_t> list_enrolled() const;  // cookies
 
     Result<void> write_pod(std::uint32_t slot, const orlop_pod& pod);
     Result<orlop_pod> read_pod(std::uint32_t slot) const;
@@ -45,8 +45,8 @@ public:
     void remove_listeners(std::uint32_t slot);
 
     void beat();
-    std::vector<std::uint64_t> read_stats() const; // by orlop_reason, all CPUs added
-    Result<UniqueFd> exemptions() const;           // an own descriptor of the socket register
+    std::vector<std::uint64_t> read_stats() const;  // by orlop_reason, all CPUs added
+    Result<UniqueFd> exemptions() const;            // an own descriptor of the socket register
 
 private:
     struct Loaded;
@@ -75,4 +75,4 @@ struct PinnedPod {
 };
 std::vector<PinnedPod> read_pinned_pods(const std::string& bpffs_dir);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -90,7 +90,7 @@ std::vector<std::string> pin_names(const std::string& bpffs_dir) {
     return names;
 }
 
-} // namespace
+}  // namespace
 
 Result<void> ensure_bpffs(const std::string& bpffs_dir) {
     std::string parent = fs::path(bpffs_dir).parent_path();
@@ -208,4 +208,4 @@ std::vector<PinnedPod> read_pinned_pods(const std::string& bpffs_dir) {
     return found;
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

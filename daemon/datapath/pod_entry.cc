@@ -36,7 +36,7 @@ Result<std::uint32_t> join_ports(std::span<const PortRange> pod,
     return count;
 }
 
-} // namespace
+}  // namespace
 
 orlop_address to_kernel(const IpAddress& address) {
     orlop_address out{};
@@ -105,4 +105,4 @@ Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie,
     return entry;
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

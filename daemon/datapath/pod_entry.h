@@ -20,4 +20,4 @@ Result<orlop_pod> make_pod_entry(std::uint64_t netns_cookie,
                                  const PodPolicy& policy,
                                  const Exclusions& mesh);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

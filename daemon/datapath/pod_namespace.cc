@@ -21,10 +21,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int so_netns_cookie = 71;             // SO_NETNS_COOKIE, Linux 5.14
-constexpr int ipv6_transparent = 75;            // IPV6_TRANSPARENT
-constexpr std::uint64_t first_netns_cookie = 1; // the kernel counts from 1, init_net comes first
-constexpr int listen_backlog = 4096;            // clamped by net.core.somaxconn of the pod
+constexpr int so_netns_cookie = 71;              // SO_NETNS_COOKIE, Linux 5.14
+constexpr int ipv6_transparent = 75;             // IPV6_TRANSPARENT
+constexpr std::uint64_t first_netns_cookie = 1;  // the kernel counts from 1, init_net comes first
+constexpr int listen_backlog = 4096;             // clamped by net.core.somaxconn of the pod
 
 bool same_namespace(int fd, const char* path) {
     struct stat a{};
@@ -96,7 +96,7 @@ bool is_link_local_v6(const IpAddress& address) {
     return !address.is_v4() && address.bytes()[0] == 0xfe && (address.bytes()[1] & 0xc0) == 0x80;
 }
 
-} // namespace
+}  // namespace
 
 Result<UniqueFd> open_pod_netns(const std::string& path) {
     auto netns = open_netns(path);
@@ -240,4 +240,4 @@ Result<UniqueFd> find_netns(const std::string& path, std::uint64_t cookie) {
     return fail(ErrorKind::not_found, "the pod's network namespace is gone");
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

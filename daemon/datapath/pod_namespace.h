@@ -20,7 +20,7 @@ Result<UniqueFd> open_pod_netns(const std::string& path);
 Result<std::uint64_t> netns_cookie_of(int netns_fd);
 
 struct Surroundings {
-    std::vector<IpAddress> addresses; // the given ones, then those found, without repeats
+    std::vector<IpAddress> addresses;  // the given ones, then those found, without repeats
     int mark_sysctls = 0;
 };
 // Refuses a pod without any address or with more than ORLOP_POD_ADDRESSES_MAX.
@@ -36,4 +36,4 @@ Result<Listeners> make_listeners(int netns_fd);
 // The namespace with this cookie: at `path`, else looked for among /run/netns and /proc/*/ns/net.
 Result<UniqueFd> find_netns(const std::string& path, std::uint64_t cookie);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -69,7 +69,7 @@ Result<UniqueFd> open_netlink() {
     if (!socket.valid()) {
         return fail_errno(errno, "open rtnetlink in a pod's namespace");
     }
-    timeval patience{.tv_sec = 2, .tv_usec = 0}; // the kernel answers at once; never hang on it
+    timeval patience{.tv_sec = 2, .tv_usec = 0};  // the kernel answers at once; never hang on it
     ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     return socket;
 }
@@ -193,7 +193,7 @@ void dump(int socket, Message& message, const std::function<void(nlmsghdr*)>& vi
     }
 }
 
-} // namespace
+}  // namespace
 
 Result<void> add_loop_routing(const IpAddress& source, Delivery delivery) {
     auto socket = open_netlink();
@@ -308,7 +308,7 @@ Result<int> read_mark_sysctls() {
         UniqueFd file(::open(mark_sysctl_paths[i], O_RDONLY | O_CLOEXEC));
         char digit = '0';
         if (!file.valid()) {
-            continue; // IPv6 is absent
+            continue;  // IPv6 is absent
         }
         if (::read(file.get(), &digit, 1) != 1) {
             return fail_errno(errno, std::string("read ") + mark_sysctl_paths[i]);
@@ -335,4 +335,4 @@ Result<void> write_mark_sysctls(int bits) {
     return {};
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -13,12 +13,12 @@
 
 namespace orlop::datapath {
 
-enum class Delivery : unsigned char { transparent, plain }; // with or without the rule of MARK_IN
+enum class Delivery : unsigned char { transparent, plain };  // with or without the rule of MARK_IN
 
 // `source` is an address of the pod: source of connections that did not bind, and the family.
 Result<void> add_loop_routing(const IpAddress& source, Delivery delivery);
-Result<void> remove_loop_routing();           // both families
-std::vector<std::string> list_loop_routing(); // one line per rule and route, for people
+Result<void> remove_loop_routing();            // both families
+std::vector<std::string> list_loop_routing();  // one line per rule and route, for people
 
 // Addresses of every interface but lo, at most `count_max`.
 std::vector<IpAddress> list_interface_addresses(std::size_t count_max);
@@ -29,4 +29,4 @@ inline constexpr int all_mark_sysctls = 7;
 Result<int> read_mark_sysctls();
 Result<void> write_mark_sysctls(int value);
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -32,7 +32,7 @@ public:
         : netns_(std::move(netns)), exemptions_(std::move(exemptions)) {}
 
     int netns_fd() const { return netns_.get(); }
-    int exemptions_fd() const { return exemptions_.get(); } // -1: nothing is captured here
+    int exemptions_fd() const { return exemptions_.get(); }  // -1: nothing is captured here
 
 private:
     UniqueFd netns_;
@@ -40,7 +40,7 @@ private:
 };
 
 struct UpstreamSocket {
-    IpAddress destination; // decides the family; the socket is not connected
+    IpAddress destination;  // decides the family; the socket is not connected
     // Set for a delivery to the app that shall see this caller's address (same family as
     // `destination`, else refused). The port seen is another one. Needs PodSpec::source to be
     // SourceAddress::caller. Unset: ordinary socket, the peer sees the pod's address.
@@ -63,11 +63,11 @@ public:
     static Result<NetnsVisit> enter(int netns_fd);
     NetnsVisit(NetnsVisit&& other) noexcept : home_fd_(std::exchange(other.home_fd_, -1)) {}
     NetnsVisit& operator=(NetnsVisit&&) = delete;
-    ~NetnsVisit(); // aborts the process when the way home is closed
+    ~NetnsVisit();  // aborts the process when the way home is closed
 
 private:
     explicit NetnsVisit(int home_fd) : home_fd_(home_fd) {}
     int home_fd_;
 };
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

@@ -33,7 +33,8 @@ WireChoice wire_by_capture(const model::Workload& callee, std::uint16_t port) {
     return {Wire::hbone, WireReason::captured};
 }
 
-WireChoice captured_wire(const model::Workload* source, const model::Workload& callee,
+WireChoice captured_wire(const model::Workload* source,
+                         const model::Workload& callee,
                          const model::MeshConfig& mesh) {
     if (source == nullptr || !source->local || !callee.local) {
         return {Wire::hbone, WireReason::captured};
@@ -73,9 +74,10 @@ InboundDecision judge_inbound(const model::Workload& callee, const InboundConnec
         if (connection.peer == nullptr || connection.peer->trust_domain.empty()) {
             return {false, InboundReason::no_peer_identity};
         }
-        return {true, connection.transport == InboundTransport::mutual_tls
-                          ? InboundReason::mutual_tls
-                          : InboundReason::kernel_attested};
+        return {true,
+                connection.transport == InboundTransport::mutual_tls
+                    ? InboundReason::mutual_tls
+                    : InboundReason::kernel_attested};
     }
     switch (callee.mtls_of(connection.port)) {
     case model::MtlsMode::permissive:
@@ -135,8 +137,10 @@ std::string_view wire_reason_name(WireReason reason) {
     return "";
 }
 
-WireChoice wire_for(const model::Workload* source, const model::Endpoint& endpoint,
-                    const model::TrafficPolicy* policy, const model::MeshConfig& mesh) {
+WireChoice wire_for(const model::Workload* source,
+                    const model::Endpoint& endpoint,
+                    const model::TrafficPolicy* policy,
+                    const model::MeshConfig& mesh) {
     using Mode = model::ClientTls::Mode;
     const Mode mode = policy != nullptr && policy->tls ? policy->tls->mode : Mode::disable;
     // SIMPLE and MUTUAL concern the bytes inside any tunnel; sending them in clear where the user

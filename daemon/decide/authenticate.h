@@ -5,11 +5,11 @@
 // `wire_for` where one leaves. Both answer with a reason that logs and explain print as it is.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
 #include "daemon/base/identity.h"
 #include "daemon/model/snapshot.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace orlop::decide {
 
@@ -23,8 +23,8 @@ enum class SourceKind : unsigned char { other, this_node };  // Snapshot::is_nod
 struct InboundConnection {
     InboundTransport transport = InboundTransport::plaintext;
     SourceKind source = SourceKind::other;
-    std::uint16_t port = 0;            // container port
-    const SpiffeId* peer = nullptr;    // required but for plaintext
+    std::uint16_t port = 0;          // container port
+    const SpiffeId* peer = nullptr;  // required but for plaintext
 };
 
 enum class InboundReason : unsigned char {
@@ -49,15 +49,15 @@ enum class Wire : unsigned char { plaintext, hbone, same_node, refused };
 std::string_view wire_name(Wire wire);
 
 enum class WireReason : unsigned char {
-    outside_mesh,          // no workload known at the address
+    outside_mesh,  // no workload known at the address
     not_enrolled,
-    mtls_disabled,         // PeerAuthentication DISABLE on the port
-    port_excluded,         // excludeInboundPorts of the callee
-    not_yet_redirected,    // enrolled, capture not confirmed, plaintext permitted
-    captured,              // HBONE
+    mtls_disabled,       // PeerAuthentication DISABLE on the port
+    port_excluded,       // excludeInboundPorts of the callee
+    not_yet_redirected,  // enrolled, capture not confirmed, plaintext permitted
+    captured,            // HBONE
     captured_same_node,
-    network_policy,        // same node, but a NetworkPolicy selects an end: HBONE
-    shortcut_off,          // same node, but MeshConfig turns the shortcut off: HBONE
+    network_policy,  // same node, but a NetworkPolicy selects an end: HBONE
+    shortcut_off,    // same node, but MeshConfig turns the shortcut off: HBONE
     // refused
     strict_not_redirected,    // STRICT callee whose capture is not confirmed
     mutual_tls_demanded,      // DestinationRule ISTIO_MUTUAL towards a callee without mesh TLS
@@ -70,7 +70,9 @@ struct WireChoice {
     WireReason reason = WireReason::outside_mesh;
 };
 // `source` may be null (a caller that is no known pod): then never same_node. `policy` may be null.
-WireChoice wire_for(const model::Workload* source, const model::Endpoint& endpoint,
-                    const model::TrafficPolicy* policy, const model::MeshConfig& mesh);
+WireChoice wire_for(const model::Workload* source,
+                    const model::Endpoint& endpoint,
+                    const model::TrafficPolicy* policy,
+                    const model::MeshConfig& mesh);
 
 }  // namespace orlop::decide

@@ -81,13 +81,15 @@ bool equal_weights(const std::vector<model::Endpoint>& endpoints) {
         endpoints, [&](const model::Endpoint& e) { return e.weight == endpoints[0].weight; });
 }
 
-std::size_t random_pick(const model::Destination& destination, const BalanceRequest& request,
+std::size_t random_pick(const model::Destination& destination,
+                        const BalanceRequest& request,
                         std::uint32_t usable_count) {
-    return nth_usable(request.usable, destination.endpoints.size(),
-                      below(request.random(), usable_count));
+    return nth_usable(
+        request.usable, destination.endpoints.size(), below(request.random(), usable_count));
 }
 
-std::size_t two_choices(const model::Destination& destination, const BalanceRequest& request,
+std::size_t two_choices(const model::Destination& destination,
+                        const BalanceRequest& request,
                         std::uint32_t usable_count) {
     const std::size_t first = random_pick(destination, request, usable_count);
     const std::size_t second = random_pick(destination, request, usable_count);
@@ -120,8 +122,7 @@ std::size_t find_original(const model::Destination& destination, const BalanceRe
         return no_endpoint;
     }
     for (std::size_t i = 0; i < destination.endpoints.size(); ++i) {
-        if (destination.endpoints[i].address == *request.original &&
-            is_usable(request.usable, i)) {
+        if (destination.endpoints[i].address == *request.original && is_usable(request.usable, i)) {
             return i;
         }
     }
@@ -153,7 +154,8 @@ std::uint64_t hash_key(std::string_view text) {
 // choice is plain round robin.
 template <class WeightOf>
 std::size_t Balancer::smooth_weighted(const model::Destination& destination,
-                                      const BalanceRequest& request, WeightOf weight_of) {
+                                      const BalanceRequest& request,
+                                      WeightOf weight_of) {
     const std::size_t count = destination.endpoints.size();
     if (credit_.size() != count) {
         credit_.assign(count, 0.0);
@@ -178,7 +180,8 @@ std::size_t Balancer::smooth_weighted(const model::Destination& destination,
 }
 
 std::size_t Balancer::pick_once(const model::Destination& destination,
-                                const BalanceRequest& request, std::uint32_t usable_count,
+                                const BalanceRequest& request,
+                                std::uint32_t usable_count,
                                 Pick& out) {
     const std::vector<model::Endpoint>& endpoints = destination.endpoints;
     const bool equal = equal_weights(endpoints);

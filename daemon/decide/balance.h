@@ -10,6 +10,8 @@
 //     tried.add(destination.endpoints[pick.index].address);
 #pragma once
 
+#include "daemon/model/destination.h"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +19,6 @@
 #include <span>
 #include <string_view>
 #include <vector>
-
-#include "daemon/model/destination.h"
 
 namespace orlop::decide {
 
@@ -85,11 +85,14 @@ public:
     Pick pick(const model::Destination& destination, const BalanceRequest& request);
 
 private:
-    std::size_t pick_once(const model::Destination& destination, const BalanceRequest& request,
-                          std::uint32_t usable_count, Pick& out);
+    std::size_t pick_once(const model::Destination& destination,
+                          const BalanceRequest& request,
+                          std::uint32_t usable_count,
+                          Pick& out);
     template <class WeightOf>
     std::size_t smooth_weighted(const model::Destination& destination,
-                                const BalanceRequest& request, WeightOf weight_of);
+                                const BalanceRequest& request,
+                                WeightOf weight_of);
 
     std::uint64_t cursor_;
     std::vector<double> credit_;  // smooth weighted round robin

@@ -11,12 +11,14 @@ namespace {
 // `undecidable` satisfies neither a condition nor its negation (see the header).
 enum class Verdict : unsigned char { no, yes, undecidable };
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    return a.size() == b.size() &&
-           std::equal(a.begin(), a.end(), b.begin(),
-                      [](char x, char y) { return lower(x) == lower(y); });
+    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+               return lower(x) == lower(y);
+           });
 }
 
 // Length of the UTF-8 sequence that starts at `text`, 0 when it is malformed (RFC 3629).
@@ -62,7 +64,9 @@ bool is_utf8(std::string_view text) {
     return true;
 }
 
-Verdict as_verdict(bool yes) { return yes ? Verdict::yes : Verdict::no; }
+Verdict as_verdict(bool yes) {
+    return yes ? Verdict::yes : Verdict::no;
+}
 
 // Each kind has its own path; only `regex` ever reaches the regex engine.
 Verdict judge(const model::StringMatch& match, std::string_view text) {
@@ -226,7 +230,8 @@ bool matches(const model::HttpMatch& match, const RequestView& request) {
            std::ranges::all_of(match.query_params, with_request(query_holds));
 }
 
-const model::HttpRoute* match_route(const model::VirtualHost& host, const RequestView& request,
+const model::HttpRoute* match_route(const model::VirtualHost& host,
+                                    const RequestView& request,
                                     const model::HttpMatch** which) {
     const model::HttpMatch* ignored = nullptr;
     const model::HttpMatch*& found = which == nullptr ? ignored : *which;

@@ -15,12 +15,12 @@
 //     std::size_t choice = pick_weighted(*route, random64());
 #pragma once
 
+#include "daemon/model/route.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include "daemon/model/route.h"
 
 namespace orlop::decide {
 
@@ -49,14 +49,15 @@ struct RequestView {
     std::string_view scheme = "http";
     std::string_view authority{};  // Host as sent
     HeaderSource headers{};        // without Host, :-prefixed names are answered from the above
-    std::uint16_t port = 0;      // service port of the listener
+    std::uint16_t port = 0;        // service port of the listener
     const model::Labels* source_labels = nullptr;  // null: no labels
     std::string_view source_namespace{};
 };
 
 // First matching route, or null. `which` (may be null) receives the HttpMatch that matched, or
 // null for a route without matches.
-const model::HttpRoute* match_route(const model::VirtualHost& host, const RequestView& request,
+const model::HttpRoute* match_route(const model::VirtualHost& host,
+                                    const RequestView& request,
                                     const model::HttpMatch** which);
 
 bool matches(const model::HttpMatch& match, const RequestView& request);

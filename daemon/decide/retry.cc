@@ -1,11 +1,11 @@
 #include "daemon/decide/retry.h"
 
+#include "daemon/base/limits.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
-
-#include "daemon/base/limits.h"
 
 namespace orlop::decide {
 
@@ -209,7 +209,8 @@ std::uint32_t retry_limit(const model::TrafficPolicy* traffic, const BudgetSnaps
     return std::max(rule.min_concurrency, static_cast<std::uint32_t>(std::min(share, most)));
 }
 
-RetryDecision decide_retry(const model::RetryPolicy& policy, const TryOutcome& outcome,
+RetryDecision decide_retry(const model::RetryPolicy& policy,
+                           const TryOutcome& outcome,
                            const RetryContext& context) {
     RetryDecision decision;
     decision.condition = retry_condition(policy, outcome);
@@ -258,8 +259,7 @@ FailureReply failure_reply(FailureKind kind, Retried retried) {
     switch (kind) {
     case FailureKind::none:
     case FailureKind::connect_failure:
-        return ORLOP_RESET_ROW(503, "UF", "remote_connection_failure",
-                               "remote connection failure");
+        return ORLOP_RESET_ROW(503, "UF", "remote_connection_failure", "remote connection failure");
     case FailureKind::connect_timeout:
         return ORLOP_RESET_ROW(503, "UF", "connection_timeout", "connection timeout");
     case FailureKind::reset_before_request:
@@ -270,8 +270,8 @@ FailureReply failure_reply(FailureKind kind, Retried retried) {
     case FailureKind::local_reset:
         return ORLOP_RESET_ROW(503, "LR", "local_reset", "local reset");
     case FailureKind::refused_stream:
-        return ORLOP_RESET_ROW(503, "UR", "remote_refused_stream_reset",
-                               "remote refused stream reset");
+        return ORLOP_RESET_ROW(
+            503, "UR", "remote_refused_stream_reset", "remote refused stream reset");
     case FailureKind::protocol_error:
         return ORLOP_RESET_ROW(502, "UPE", "protocol_error", "protocol error");
     case FailureKind::overflow: {

@@ -9,20 +9,20 @@
 //     else { flag next.flag; answer failure_reply(outcome.failure, ...) or pass the response on }
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/decide/match_route.h"
+#include "daemon/model/route.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "daemon/base/clock.h"
-#include "daemon/decide/match_route.h"
-#include "daemon/model/route.h"
-
 namespace orlop::decide {
 
 enum class FailureKind : unsigned char {
-    none,                  // a response head arrived; see `status`
-    connect_failure,       // refused, unreachable, or TLS/HBONE could not be set up
+    none,             // a response head arrived; see `status`
+    connect_failure,  // refused, unreachable, or TLS/HBONE could not be set up
     connect_timeout,
     reset_before_request,  // the connection ended before a byte of the request was written
     reset,                 // the upstream reset the stream without a response
@@ -30,9 +30,9 @@ enum class FailureKind : unsigned char {
     local_reset,           // we gave the stream up
     refused_stream,        // HTTP/2 REFUSED_STREAM: not processed by the upstream
     per_try_timeout,
-    route_timeout,         // the route's whole time is over
-    overflow,              // a pool limit
-    protocol_error,        // the upstream's bytes are not HTTP
+    route_timeout,   // the route's whole time is over
+    overflow,        // a pool limit
+    protocol_error,  // the upstream's bytes are not HTTP
 };
 std::string_view failure_name(FailureKind kind);
 
@@ -41,9 +41,9 @@ enum class BodyReplay : unsigned char { possible, abandoned };         // over t
 
 struct TryOutcome {
     FailureKind failure = FailureKind::none;
-    std::uint16_t status = 0;                  // with FailureKind::none
+    std::uint16_t status = 0;                    // with FailureKind::none
     std::optional<std::uint32_t> grpc_status{};  // from the response *headers*
-    bool rate_limited = false;                 // response carries x-envoy-ratelimited
+    bool rate_limited = false;                   // response carries x-envoy-ratelimited
     bool retriable_header = false;  // response carries a header named by the trusted caller
 };
 
@@ -69,15 +69,15 @@ struct RetryContext {
 enum class RetryVerdict : unsigned char { retry, give_up };
 enum class GiveUp : unsigned char {
     none,
-    not_retriable,     // the policy does not ask for it (includes success)
-    disabled,          // attempts: 0
+    not_retriable,  // the policy does not ask for it (includes success)
+    disabled,       // attempts: 0
     response_started,
-    body_abandoned,    // the body outgrew limits::retry_body_bytes_max
-    overflow,          // never repeated
-    timed_out,         // route timeout
-    rate_limited,      // x-envoy-ratelimited without that condition
-    exhausted,         // flag URX
-    budget,            // flag UO: too many retries in flight
+    body_abandoned,  // the body outgrew limits::retry_body_bytes_max
+    overflow,        // never repeated
+    timed_out,       // route timeout
+    rate_limited,    // x-envoy-ratelimited without that condition
+    exhausted,       // flag URX
+    budget,          // flag UO: too many retries in flight
 };
 std::string_view give_up_name(GiveUp why);
 
@@ -88,7 +88,8 @@ struct RetryDecision {
     std::string_view condition{};  // the retryOn word that fired, "" when none
     Duration back_off{};
 };
-RetryDecision decide_retry(const model::RetryPolicy& policy, const TryOutcome& outcome,
+RetryDecision decide_retry(const model::RetryPolicy& policy,
+                           const TryOutcome& outcome,
                            const RetryContext& context);
 
 // The retryOn word that `outcome` satisfies ("5xx", "connect-failure", ...), or "".

@@ -67,4 +67,4 @@ Result<int> service_number(std::string_view address) {
     return static_cast<int>(ip->to_v4() & 0xffffU);
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -42,7 +42,7 @@ class NumberPool {
 public:
     NumberPool(int first, int last) : first_(first), last_(last), next_(first) {}
     Result<int> take();
-    bool take_exactly(int number); // false: out of range or held
+    bool take_exactly(int number);  // false: out of range or held
     void give_back(int number) { held_.erase(number); }
     std::size_t held() const { return held_.size(); }
 
@@ -56,4 +56,4 @@ private:
 // The number of an address a manifest asks for in spec.clusterIP; invalid_input when outside.
 Result<int> service_number(std::string_view address);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -28,7 +28,7 @@ struct CloseDir {
     void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-} // namespace
+}  // namespace
 
 Result<std::string> find_cgroup_root() {
     const auto mounts = read_text_file("/proc/self/mounts");
@@ -137,4 +137,4 @@ Result<void> remove_cgroup(const std::string& path) {
     return fail_errno(errno, "remove cgroup " + path);
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -58,7 +58,7 @@ Result<void> change_one(Labels& values, const std::string& change) {
     return fail(ErrorKind::invalid_input, change + ": must be key=value or key-");
 }
 
-} // namespace
+}  // namespace
 
 Cluster::Cluster(LabConfig config, LabFile images)
     : config_(std::move(config)), images_(std::move(images)), layout_(config_) {}
@@ -201,7 +201,7 @@ std::string Cluster::apply_deployment(const DeploymentObject& object) {
 std::string Cluster::apply_job(const JobObject& object) {
     const Key key{object.meta.ns, object.meta.name};
     if (jobs_.contains(key)) {
-        return said("job", object.meta.name, "unchanged"); // a Job's template is immutable
+        return said("job", object.meta.name, "unchanged");  // a Job's template is immutable
     }
     jobs_[key].object = object;
     return said("job", object.meta.name, "created");
@@ -503,4 +503,4 @@ Result<void> Cluster::change_meta(MetaField field,
     return {};
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -44,7 +44,7 @@ std::uint16_t resolve_port(const std::string& target, const PodTemplate& pod) {
     return 0;
 }
 
-} // namespace
+}  // namespace
 
 std::vector<const Pod*> Cluster::endpoints_of(const Service& service) const {
     std::vector<const Pod*> pods;
@@ -152,7 +152,7 @@ void Cluster::sync_names() {
             note("service names: {}", written.error().context);
         }
         if (node.resolver != 0) {
-            ::kill(node.resolver, SIGHUP); // dnsmasq reads its hosts again
+            ::kill(node.resolver, SIGHUP);  // dnsmasq reads its hosts again
         }
     }
     names_written_ = std::move(text);
@@ -227,4 +227,4 @@ PodStatus Cluster::pod_status(const Pod& pod) const {
     return status;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

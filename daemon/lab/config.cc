@@ -63,4 +63,4 @@ Result<LabConfig> parse_config(std::string_view text) {
     return config;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

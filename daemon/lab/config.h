@@ -16,9 +16,9 @@ struct LabConfig {
     int nodes = 1;
     Families families = Families::dual;
     Mesh mesh = Mesh::off;
-    std::string cgroup_root; // the cgroup2 mount
-    std::string lab_file;    // absolute; may be empty
-    std::string apps_dir;    // absolute
+    std::string cgroup_root;  // the cgroup2 mount
+    std::string lab_file;     // absolute; may be empty
+    std::string apps_dir;     // absolute
     std::string orlopd_path;
     std::vector<std::string> orlopd_args;
 };
@@ -67,4 +67,4 @@ inline std::string node_name(int number) {
     return "n" + std::to_string(number);
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

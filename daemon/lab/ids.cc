@@ -24,7 +24,7 @@ public:
         for (const char c : text) {
             step(static_cast<unsigned char>(c));
         }
-        step(0x1f); // keeps "a","bc" apart from "ab","c"
+        step(0x1f);  // keeps "a","bc" apart from "ab","c"
     }
     void add(const Labels& labels) {
         for (const auto& [name, value] : labels) {
@@ -39,7 +39,7 @@ private:
     std::uint64_t value_ = 14695981039346656037ULL;
 };
 
-} // namespace
+}  // namespace
 
 std::string now_rfc3339() {
     const time_t now = ::time(nullptr);
@@ -53,8 +53,8 @@ std::string now_rfc3339() {
 std::string random_uuid() {
     std::array<unsigned char, 16> b{};
     fill_random(b.data(), b.size());
-    b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40); // RFC 9562: version 4
-    b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80); // and its variant
+    b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40);  // RFC 9562: version 4
+    b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);  // and its variant
     std::string text;
     for (std::size_t i = 0; i < b.size(); ++i) {
         text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
@@ -106,4 +106,4 @@ std::string hash_of(const PodTemplate& pod) {
     return text;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

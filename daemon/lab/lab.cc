@@ -33,7 +33,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds poll_interval{20};
 constexpr std::chrono::seconds start_limit{60};
-constexpr std::chrono::seconds mesh_stop_limit{40}; // orlopd drains up to 25 s
+constexpr std::chrono::seconds mesh_stop_limit{40};  // orlopd drains up to 25 s
 
 std::string own_folder() {
     char path[PATH_MAX];
@@ -185,7 +185,7 @@ Result<void> wait_for_supervisor(const LabConfig& config) {
     return fail(ErrorKind::timed_out, "the lab's supervisor does not answer: see supervisor.log");
 }
 
-} // namespace
+}  // namespace
 
 Result<void> Lab::up(const UpOptions& options) {
     if (auto good = check_machine(); !good) {
@@ -254,7 +254,7 @@ Result<void> without_lines(const Result<std::vector<std::string>>& answer) {
     return answer ? Result<void>{} : std::unexpected(answer.error());
 }
 
-} // namespace
+}  // namespace
 
 Result<void> Lab::remove_object(const std::string& ns, const std::string& object) {
     return without_lines(call({"remove-object", ns, object}));
@@ -393,4 +393,4 @@ Result<void> Lab::down() {
     return remove_everything(location_);
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

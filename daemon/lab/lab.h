@@ -29,19 +29,19 @@ namespace orlop::lab {
 // Where a lab lives. Two labs on one machine need both values to differ.
 struct Location {
     std::string state_dir = "/run/orlop-lab";
-    std::string prefix = "orlop-lab"; // namespaces <prefix>-n1, <prefix>-n1-p3; cgroup <prefix>
+    std::string prefix = "orlop-lab";  // namespaces <prefix>-n1, <prefix>-n1-p3; cgroup <prefix>
 };
 
-enum class Mesh : unsigned char { on, off }; // off: no orlopd is started
+enum class Mesh : unsigned char { on, off };  // off: no orlopd is started
 enum class Families : unsigned char { dual, v4_only };
 
 struct UpOptions {
-    int nodes = 1;        // 1 or 2, named n1, n2
-    std::string lab_file; // maps images to commands; see deploy/lab/images.yaml
-    std::string apps_dir; // first in every pod's PATH; default <this binary>/apps
+    int nodes = 1;         // 1 or 2, named n1, n2
+    std::string lab_file;  // maps images to commands; see deploy/lab/images.yaml
+    std::string apps_dir;  // first in every pod's PATH; default <this binary>/apps
     Mesh mesh = Mesh::on;
-    std::string orlopd_path;              // default: beside this binary
-    std::vector<std::string> orlopd_args; // appended to orlopd's command line
+    std::string orlopd_path;               // default: beside this binary
+    std::vector<std::string> orlopd_args;  // appended to orlopd's command line
     Families families = Families::dual;
     // Program that runs run_supervisor(state_dir), e.g. {"/proc/self/exe", "lab", "supervise",
     // "--state-dir", DIR}. Empty: a fork of this process runs it.
@@ -50,7 +50,7 @@ struct UpOptions {
 
 // One YAML file's text, of any number of documents. `ns` is for objects that name none.
 struct ManifestText {
-    std::string path; // for messages only
+    std::string path;  // for messages only
     std::string text;
     std::string ns = "default";
 };
@@ -60,46 +60,46 @@ struct PodStatus {
     std::string name;
     std::string uid;
     std::string node;
-    std::string phase; // Pending, Running, Succeeded, Failed, CrashLoopBackOff
+    std::string phase;  // Pending, Running, Succeeded, Failed, CrashLoopBackOff
     bool ready = false;
-    std::string ip;  // 10.244.N.x
-    std::string ip6; // empty with Families::v4_only
+    std::string ip;   // 10.244.N.x
+    std::string ip6;  // empty with Families::v4_only
     std::string service_account;
-    std::string labels; // k=v,k=v
+    std::string labels;  // k=v,k=v
     int restarts = 0;
-    int pid = 0;        // of the first container's process; 0 when none runs
-    std::string netns;  // path of the network namespace
-    std::string cgroup; // absolute path
-    std::string owner;  // Deployment/frontend, Job/traffic-generator, or empty
+    int pid = 0;         // of the first container's process; 0 when none runs
+    std::string netns;   // path of the network namespace
+    std::string cgroup;  // absolute path
+    std::string owner;   // Deployment/frontend, Job/traffic-generator, or empty
 };
 
 struct ServiceStatus {
     std::string ns;
     std::string name;
     std::string type;
-    std::string cluster_ip; // "None" for a headless service
+    std::string cluster_ip;  // "None" for a headless service
     std::string cluster_ip6;
-    std::string ports; // 80->9090/TCP,...
-    int endpoints = 0; // ready pods
+    std::string ports;  // 80->9090/TCP,...
+    int endpoints = 0;  // ready pods
 };
 
 struct JobStatus {
     std::string ns;
     std::string name;
-    std::string phase; // Running, Complete, Failed
-    int exit_code = 0; // of the last container that ended
+    std::string phase;  // Running, Complete, Failed
+    int exit_code = 0;  // of the last container that ended
 };
 
 struct NodeStatus {
     std::string name;
-    std::string netns;  // path
-    std::string cgroup; // absolute path; pods and orlopd are below
+    std::string netns;   // path
+    std::string cgroup;  // absolute path; pods and orlopd are below
     std::string ip;
     std::string ip6;
-    std::string state_dir;  // <state>/nodes/<node>
-    std::string socket;     // orlopd's admin socket
-    int orlopd_pid = 0;     // 0: not running
-    std::string mesh_state; // running, stopped, off, missing
+    std::string state_dir;   // <state>/nodes/<node>
+    std::string socket;      // orlopd's admin socket
+    int orlopd_pid = 0;      // 0: not running
+    std::string mesh_state;  // running, stopped, off, missing
 };
 
 struct Status {
@@ -192,4 +192,4 @@ private:
 // which up() wrote. Single-threaded, needs root.
 int run_supervisor(const std::string& state_dir);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -116,7 +116,7 @@ std::pair<std::string, std::string> split_name(const std::string& name) {
                                       : std::pair(name.substr(0, slash), name.substr(slash + 1));
 }
 
-} // namespace
+}  // namespace
 
 Result<PodStatus> Lab::find_pod(const std::string& name) {
     const auto [ns, rest] = split_name(name);
@@ -205,4 +205,4 @@ Result<void> Lab::logs(const std::string& pod, Follow follow, int fd) {
     }
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -452,7 +452,7 @@ std::string_view without_tag(std::string_view image) {
     return is_tag ? image.substr(0, colon) : image;
 }
 
-} // namespace
+}  // namespace
 
 Result<Manifest>
 parse_manifest(std::string_view text, const std::string& path, const std::string& ns) {
@@ -514,4 +514,4 @@ Result<LabFile> parse_lab_file(std::string_view text, const std::string& path) {
     }
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

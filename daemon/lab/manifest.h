@@ -25,7 +25,7 @@ using Labels = std::map<std::string, std::string>;
 struct EnvVar {
     std::string name;
     std::string value;
-    std::string field_path; // valueFrom.fieldRef.fieldPath; empty: `value` counts
+    std::string field_path;  // valueFrom.fieldRef.fieldPath; empty: `value` counts
 };
 
 struct ContainerPort {
@@ -41,7 +41,7 @@ struct Container {
     std::vector<std::string> args;
     std::vector<EnvVar> env;
     std::vector<ContainerPort> ports;
-    std::string probes_yaml; // "livenessProbe: {...}\n" lines in flow style, as given
+    std::string probes_yaml;  // "livenessProbe: {...}\n" lines in flow style, as given
 };
 
 struct PodTemplate {
@@ -49,7 +49,7 @@ struct PodTemplate {
     Labels annotations;
     std::string service_account = "default";
     std::string restart_policy = "Always";
-    std::string node_name; // spec.nodeName or nodeSelector kubernetes.io/hostname; empty: any
+    std::string node_name;  // spec.nodeName or nodeSelector kubernetes.io/hostname; empty: any
     std::vector<Container> containers;
 };
 
@@ -61,7 +61,7 @@ struct Meta {
 };
 
 struct NamespaceObject {
-    Meta meta; // meta.ns is empty
+    Meta meta;  // meta.ns is empty
 };
 
 struct ServiceAccountObject {
@@ -83,7 +83,7 @@ struct JobObject {
 };
 
 struct PodObject {
-    Meta meta; // labels and annotations are also in `pod`
+    Meta meta;  // labels and annotations are also in `pod`
     PodTemplate pod;
 };
 
@@ -91,22 +91,22 @@ struct ServicePort {
     std::string name;
     std::string protocol = "TCP";
     std::uint16_t port = 0;
-    std::string target_port; // number or name of a container port
+    std::string target_port;  // number or name of a container port
     std::string app_protocol;
 };
 
 struct ServiceObject {
     Meta meta;
     std::string type = "ClusterIP";
-    std::string cluster_ip; // as asked: empty, "None" or an address
+    std::string cluster_ip;  // as asked: empty, "None" or an address
     Labels selector;
     std::vector<ServicePort> ports;
 };
 
-struct OtherObject { // not the lab's: handed to orlopd
+struct OtherObject {  // not the lab's: handed to orlopd
     std::string kind;
     Meta meta;
-    std::string text; // the document, byte for byte when it names its namespace itself
+    std::string text;  // the document, byte for byte when it names its namespace itself
 };
 
 struct Manifest {
@@ -124,8 +124,8 @@ Result<Manifest>
 parse_manifest(std::string_view text, const std::string& path, const std::string& ns);
 
 struct ImageCommand {
-    std::vector<std::string> argv; // empty: the manifest's own command is run on the host
-    Labels env;                    // defaults under the manifest's env
+    std::vector<std::string> argv;  // empty: the manifest's own command is run on the host
+    Labels env;                     // defaults under the manifest's env
 };
 
 // Image patterns to commands, in the order of the file; the first match counts. `*` matches any run
@@ -141,4 +141,4 @@ private:
 
 Result<LabFile> parse_lab_file(std::string_view text, const std::string& path);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -55,4 +55,4 @@ std::vector<std::string> resolver_argv(const Resolver& resolver) {
     return argv;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -9,7 +9,7 @@ namespace orlop::lab {
 struct NamedService {
     std::string ns;
     std::string name;
-    std::vector<std::string> ips; // the service's own addresses, or its pods' when headless
+    std::vector<std::string> ips;  // the service's own addresses, or its pods' when headless
 };
 
 // Lines for dnsmasq: "address name.ns.svc.cluster.local".
@@ -20,9 +20,9 @@ std::string render_resolv_conf(const std::string& ns, const std::string& nameser
 
 struct Resolver {
     std::string hosts_path;
-    std::vector<std::string> listen; // addresses
+    std::vector<std::string> listen;  // addresses
     std::string pid_path;
 };
 std::vector<std::string> resolver_argv(const Resolver& resolver);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -39,7 +39,7 @@ std::string reject_rule(std::string_view word, const NatPort& port) {
                        how);
 }
 
-} // namespace
+}  // namespace
 
 std::string render_nat(NatFamily family,
                        const std::vector<NatPort>& ports,
@@ -80,4 +80,4 @@ std::string render_nat(NatFamily family,
     return text + "    }\n}\n";
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -19,9 +19,9 @@ struct NatEndpoint {
 
 struct NatPort {
     std::string service_ip;
-    std::string protocol; // tcp, udp
+    std::string protocol;  // tcp, udp
     std::uint16_t port = 0;
-    std::vector<NatEndpoint> endpoints; // in the family of service_ip
+    std::vector<NatEndpoint> endpoints;  // in the family of service_ip
 };
 
 enum class NatFamily : unsigned char { ip, ip6 };
@@ -30,4 +30,4 @@ std::string render_nat(NatFamily family,
                        const std::vector<NatPort>& ports,
                        const std::vector<std::string>& pod_ips);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

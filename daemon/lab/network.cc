@@ -116,7 +116,7 @@ Settings node_settings(Families families) {
     return settings;
 }
 
-} // namespace
+}  // namespace
 
 std::string netns_path(const std::string& name) {
     return "/run/netns/" + name;
@@ -235,4 +235,4 @@ Result<void> remove_pod_network(const PodPlan& pod) {
     return gone ? cut : gone;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

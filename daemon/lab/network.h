@@ -14,12 +14,12 @@
 
 namespace orlop::lab {
 
-std::string netns_path(const std::string& name);                     // /run/netns/<name>
-std::vector<std::string> list_netns(const std::string& name_prefix); // names
-Result<void> delete_netns(const std::string& name);                  // absent is fine
+std::string netns_path(const std::string& name);                      // /run/netns/<name>
+std::vector<std::string> list_netns(const std::string& name_prefix);  // names
+Result<void> delete_netns(const std::string& name);                   // absent is fine
 
 struct NodePlan {
-    std::string netns; // name
+    std::string netns;  // name
     int number = 1;
     Families families = Families::dual;
 };
@@ -27,8 +27,8 @@ Result<void> make_node_network(const NodePlan& node);
 Result<void> join_nodes(const NodePlan& first, const NodePlan& second);
 
 struct PodPlan {
-    std::string netns;      // name
-    std::string node_netns; // name
+    std::string netns;       // name
+    std::string node_netns;  // name
     int node = 1;
     int number = 2;
     Families families = Families::dual;
@@ -37,4 +37,4 @@ Result<void> make_pod_network(const PodPlan& pod);
 // Cuts the link first: a namespace lives on while anyone holds a socket in it.
 Result<void> remove_pod_network(const PodPlan& pod);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -13,4 +13,4 @@ template <class... Args> void note(fmt::format_string<Args...> format, Args&&...
     fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -71,7 +71,7 @@ std::string render_container(const Container& container) {
     return out + indent(container.probes_yaml, 4);
 }
 
-} // namespace
+}  // namespace
 
 std::string quote(std::string_view text) {
     std::string out = "\"";
@@ -247,4 +247,4 @@ void remove_file(const std::string& path) {
     ::unlink(path.c_str());
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

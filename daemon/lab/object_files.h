@@ -15,19 +15,19 @@ namespace orlop::lab {
 
 struct PodView {
     std::string uid;
-    Meta meta;              // labels and annotations as they are now
-    std::string owner_kind; // ReplicaSet, Job, or empty
+    Meta meta;               // labels and annotations as they are now
+    std::string owner_kind;  // ReplicaSet, Job, or empty
     std::string owner_name;
     std::string node;
     std::string phase;
-    std::string created; // RFC 3339
-    std::string deleted; // RFC 3339; empty while it is wanted
+    std::string created;  // RFC 3339
+    std::string deleted;  // RFC 3339; empty while it is wanted
     std::vector<std::string> ips;
     std::string host_ip;
     enum class Ready : unsigned char { no, yes } ready = Ready::no;
 };
 
-std::string quote(std::string_view text); // a YAML double-quoted scalar
+std::string quote(std::string_view text);  // a YAML double-quoted scalar
 
 std::string render_namespace(const Meta& meta, const std::string& created);
 std::string render_service_account(const Meta& meta, const std::string& created);
@@ -43,7 +43,7 @@ render_sandbox(const PodView& view, const std::string& netns, const std::string&
 std::string object_file_name(std::string_view kind, std::string_view ns, std::string_view name);
 
 Result<void> write_atomically(const std::string& path, std::string_view text);
-Result<std::string> read_text_file(const std::string& path); // bounded by yaml_file_bytes_max
-void remove_file(const std::string& path);                   // absent is fine
+Result<std::string> read_text_file(const std::string& path);  // bounded by yaml_file_bytes_max
+void remove_file(const std::string& path);                    // absent is fine
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

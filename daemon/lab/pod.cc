@@ -79,7 +79,7 @@ Result<void> make_folder(const std::string& path, unsigned mode) {
     return {};
 }
 
-} // namespace
+}  // namespace
 
 std::vector<std::string> Pod::ips(Families families) const {
     std::vector<std::string> addresses = {pod_ip4(node, number)};
@@ -298,4 +298,4 @@ bool listens_on_all_ports(const Pod& pod) {
     return true;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

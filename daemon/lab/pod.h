@@ -21,32 +21,32 @@ namespace orlop::lab {
 enum class PodPhase : unsigned char { pending, running, terminating, succeeded, failed };
 
 struct ContainerRun {
-    pid_t pid = 0; // 0: not running
+    pid_t pid = 0;  // 0: not running
     int restarts = 0;
     int exit_code = 0;
-    bool ended = false; // ended for good (Job)
+    bool ended = false;  // ended for good (Job)
     Instant started{};
-    Instant restart_at{}; // while pid is 0 and not ended
+    Instant restart_at{};  // while pid is 0 and not ended
 };
 
 struct Pod {
     std::string uid;
     Meta meta;
     PodTemplate pod;
-    std::string owner_kind; // Deployment, Job, or empty
+    std::string owner_kind;  // Deployment, Job, or empty
     std::string owner_name;
-    std::string template_hash; // Deployment
+    std::string template_hash;  // Deployment
     int node = 1;
-    int number = 0; // last part of its address
-    int serial = 0; // names its network namespace
+    int number = 0;  // last part of its address
+    int serial = 0;  // names its network namespace
     PodPhase phase = PodPhase::pending;
     bool ready = false;
     std::string created;
-    std::string deleted; // when its end was asked for
+    std::string deleted;  // when its end was asked for
     std::vector<ContainerRun> runs;
     Instant started{};
-    Instant kill_at{};   // while terminating
-    std::string written; // the Pod file as last written
+    Instant kill_at{};    // while terminating
+    std::string written;  // the Pod file as last written
 
     std::vector<std::string> ips(Families families) const;
     bool alive() const { return phase == PodPhase::pending || phase == PodPhase::running; }
@@ -79,4 +79,4 @@ bool listens_on_all_ports(const Pod& pod);
 PodMounts mounts_of(const std::string& uid, const LabConfig& config);
 std::vector<std::string> base_environment(const LabConfig& config);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

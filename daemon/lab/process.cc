@@ -153,9 +153,9 @@ void place_fd(int pipe, int source, int target) {
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::syscall(SYS_close_range, 3U, ~0U, 1U << 2); // CLOSE_RANGE_CLOEXEC
+    ::syscall(SYS_close_range, 3U, ~0U, 1U << 2);  // CLOSE_RANGE_CLOEXEC
     if (env != nullptr) {
-        environ = env; // execvp looks at PATH of `environ`
+        environ = env;  // execvp looks at PATH of `environ`
     }
     if (spawn.session == Session::own && ::chdir("/") != 0) {
         give_up(pipe, "chdir /");
@@ -233,7 +233,7 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-} // namespace
+}  // namespace
 
 Result<pid_t> spawn(const Spawn& spawn) {
     if (spawn.argv.empty()) {
@@ -377,4 +377,4 @@ bool program_exists(const std::string& program) {
     return false;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -21,31 +21,31 @@ struct PodMounts {
     std::string resolv_conf;
     std::string hosts;
     std::string nsswitch;
-    std::string tmp_dir;  // becomes /tmp
-    std::string apps_dir; // stays visible even when it lies in /tmp
+    std::string tmp_dir;   // becomes /tmp
+    std::string apps_dir;  // stays visible even when it lies in /tmp
 };
 
 struct Place {
-    std::string cgroup;                // absolute path; empty: stay
-    std::string netns;                 // path; empty: stay
-    std::string hostname;              // empty: no UTS namespace
-    const PodMounts* mounts = nullptr; // nullptr: no mount namespace; must outlive the call
+    std::string cgroup;                 // absolute path; empty: stay
+    std::string netns;                  // path; empty: stay
+    std::string hostname;               // empty: no UTS namespace
+    const PodMounts* mounts = nullptr;  // nullptr: no mount namespace; must outlive the call
 };
 
 enum class Session : unsigned char { inherit, own };
 
 struct Spawn {
-    std::vector<std::string> argv; // argv[0] is looked up in the PATH of `env`
-    std::vector<std::string> env;  // NAME=value; empty: inherit
+    std::vector<std::string> argv;  // argv[0] is looked up in the PATH of `env`
+    std::vector<std::string> env;   // NAME=value; empty: inherit
     Place place;
-    int stdin_fd = -1; // -1: /dev/null for a session of its own, else inherited
+    int stdin_fd = -1;  // -1: /dev/null for a session of its own, else inherited
     int stdout_fd = -1;
     int stderr_fd = -1;
     Session session = Session::inherit;
 };
 
 Result<pid_t> spawn(const Spawn& spawn);
-Result<int> wait_exit(pid_t pid); // exit code, or 128 + signal
+Result<int> wait_exit(pid_t pid);  // exit code, or 128 + signal
 
 struct RunOutput {
     int exit_code = 0;
@@ -62,10 +62,10 @@ struct ProcessId {
     pid_t pid = 0;
     std::uint64_t start_ticks = 0;
 };
-ProcessId identify(pid_t pid);             // start_ticks 0 when gone
-bool is_running(const ProcessId& process); // not gone, not a zombie, not another process
+ProcessId identify(pid_t pid);              // start_ticks 0 when gone
+bool is_running(const ProcessId& process);  // not gone, not a zombie, not another process
 std::vector<std::string> read_environment(pid_t pid);
 
-bool program_exists(const std::string& program); // in PATH or as a path
+bool program_exists(const std::string& program);  // in PATH or as a path
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

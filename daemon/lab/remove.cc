@@ -94,7 +94,7 @@ void remove_state(const Location& location, std::vector<std::string>& failures) 
     }
 }
 
-} // namespace
+}  // namespace
 
 std::vector<std::string> list_traces(const Location& location) {
     std::vector<std::string> traces;
@@ -148,4 +148,4 @@ Result<void> remove_everything(const Location& location) {
     return fail(ErrorKind::system, text);
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

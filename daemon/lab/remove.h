@@ -19,4 +19,4 @@ std::vector<std::string> list_traces(const Location& location);
 
 Result<void> remove_everything(const Location& location);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -110,7 +110,7 @@ template <class Record> void read_one(Reader& reader, std::vector<Record>& recor
     records.push_back(std::move(record));
 }
 
-} // namespace
+}  // namespace
 
 void append_status(const Status& status, Message& message) {
     write_all(message, "node", status.nodes);
@@ -144,4 +144,4 @@ Result<Status> read_status(const Message& message) {
     return status;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

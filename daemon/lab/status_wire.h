@@ -10,4 +10,4 @@ namespace orlop::lab {
 void append_status(const Status& status, Message& message);
 Result<Status> read_status(const Message& message);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -147,7 +147,7 @@ Result<LabFile> load_images(const std::string& path) {
     return parse_lab_file(*text, path);
 }
 
-} // namespace
+}  // namespace
 
 Message answer(Cluster& cluster, const Message& request) {
     const std::string word = request.empty() ? "" : request[0];
@@ -208,4 +208,4 @@ int run_supervisor(const std::string& state_dir) {
     return 0;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -12,4 +12,4 @@ namespace orlop::lab {
 // "ok" and lines, or "error", the kind's number and the context.
 Message answer(Cluster& cluster, const Message& request);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

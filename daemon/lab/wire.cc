@@ -59,7 +59,7 @@ Result<sockaddr_un> address_of(const std::string& path) {
     return address;
 }
 
-} // namespace
+}  // namespace
 
 Result<void> send_message(int fd, const Message& message) {
     std::string body;
@@ -122,7 +122,7 @@ Result<UniqueFd> listen_on(const std::string& path) {
     }
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ::unlink(path.c_str());
-    const mode_t before = ::umask(0177); // the socket is born with mode 0600
+    const mode_t before = ::umask(0177);  // the socket is born with mode 0600
     const bool bound =
         fd.valid() &&
         ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0;
@@ -147,4 +147,4 @@ Result<UniqueFd> connect_to(const std::string& path) {
     return fd;
 }
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

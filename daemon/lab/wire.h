@@ -24,7 +24,7 @@ Result<Message> receive_message(int fd, Wait wait);
 // A decimal number of a message or a file; `fallback` when it is none.
 int number_of(std::string_view text, int fallback);
 
-Result<UniqueFd> listen_on(const std::string& path); // mode 0600
+Result<UniqueFd> listen_on(const std::string& path);  // mode 0600
 Result<UniqueFd> connect_to(const std::string& path);
 
-} // namespace orlop::lab
+}  // namespace orlop::lab

@@ -26,26 +26,26 @@ inline bool is_http(Protocol p) {
 struct ServicePort {
     std::string name;
     std::uint16_t port = 0;
-    std::uint16_t target_port = 0; // 0: named, resolved per endpoint
+    std::uint16_t target_port = 0;  // 0: named, resolved per endpoint
     std::string target_port_name;
     Protocol protocol = Protocol::undeclared;
-    bool server_first = false; // known server-first protocol (25, 3306, ...): never waited on
+    bool server_first = false;  // known server-first protocol (25, 3306, ...): never waited on
 };
 
 struct Service {
     std::string name;
     std::string ns;
-    std::string host;                 // reviews.default.svc.cluster.local, or a ServiceEntry host
-    std::vector<IpAddress> addresses; // virtual addresses; empty when headless
+    std::string host;                  // reviews.default.svc.cluster.local, or a ServiceEntry host
+    std::vector<IpAddress> addresses;  // virtual addresses; empty when headless
     std::vector<ServicePort> ports;
     bool headless = false;
-    bool external = false; // MESH_EXTERNAL
+    bool external = false;  // MESH_EXTERNAL
     ObjectRefPtr source;
 };
 using ServicePtr = std::shared_ptr<const Service>;
 
 enum class LoadBalancing : unsigned char {
-    least_request, // default; LEAST_CONN is an alias
+    least_request,  // default; LEAST_CONN is an alias
     round_robin,
     random,
     passthrough,
@@ -56,7 +56,7 @@ struct ConsistentHash {
     enum class Key : unsigned char { header, cookie, source_ip, query_parameter };
     enum class Table : unsigned char { ring_hash, maglev };
     Key key = Key::source_ip;
-    std::string name; // header, cookie or parameter
+    std::string name;  // header, cookie or parameter
     std::string cookie_path;
     std::optional<Duration> cookie_ttl;
     Table table = Table::ring_hash;
@@ -72,11 +72,11 @@ struct ConnectionPoolLimits {
     std::optional<std::uint32_t> max_retries;
     std::optional<std::uint32_t> max_concurrent_streams;
     Duration connect_timeout = std::chrono::seconds(10);
-    std::optional<Duration> tcp_idle_timeout;  // zero: off
-    std::optional<Duration> http_idle_timeout; // unset: tcp_idle_timeout, else 1 h
+    std::optional<Duration> tcp_idle_timeout;   // zero: off
+    std::optional<Duration> http_idle_timeout;  // unset: tcp_idle_timeout, else 1 h
     std::optional<Duration> max_connection_duration;
     struct TcpKeepalive {
-        std::uint32_t probes = 0; // 0: kernel default
+        std::uint32_t probes = 0;  // 0: kernel default
         Duration time{};
         Duration interval{};
     };
@@ -86,8 +86,8 @@ struct ConnectionPoolLimits {
 };
 
 struct OutlierDetection {
-    std::uint32_t consecutive_5xx = 5;     // 0: off
-    std::uint32_t consecutive_gateway = 0; // 0: off
+    std::uint32_t consecutive_5xx = 5;      // 0: off
+    std::uint32_t consecutive_gateway = 0;  // 0: off
     bool split_local_origin = false;
     std::uint32_t consecutive_local_origin = 5;
     Duration interval = std::chrono::seconds(10);
@@ -109,7 +109,7 @@ struct ClientTls {
 };
 
 struct RetryBudget {
-    double percent = 20.0; // of active and pending requests
+    double percent = 20.0;  // of active and pending requests
     std::uint32_t min_concurrency = 3;
 };
 
@@ -121,24 +121,24 @@ struct TrafficPolicy {
     std::optional<OutlierDetection> outlier;
     std::optional<ClientTls> tls;
     RetryBudget retry_budget;
-    ObjectRefPtr source; // the DestinationRule; null for defaults
+    ObjectRefPtr source;  // the DestinationRule; null for defaults
 };
 
 struct Endpoint {
-    SocketAddress address; // pod address and target port
+    SocketAddress address;  // pod address and target port
     std::uint32_t weight = 1;
-    WorkloadPtr workload; // null for addresses outside the mesh
+    WorkloadPtr workload;  // null for addresses outside the mesh
 };
 
 struct Destination {
-    std::string cluster_name; // outbound|80|v1|reviews.default.svc.cluster.local
-    std::uint64_t key = 0;    // hash of cluster_name and the client scope: stable over generations
+    std::string cluster_name;  // outbound|80|v1|reviews.default.svc.cluster.local
+    std::uint64_t key = 0;     // hash of cluster_name and the client scope: stable over generations
     ServicePtr service;
     std::string subset;
     ServicePort port;
     TrafficPolicy policy;
-    std::vector<Endpoint> endpoints; // ready ones, in a stable order
+    std::vector<Endpoint> endpoints;  // ready ones, in a stable order
 };
 using DestinationPtr = std::shared_ptr<const Destination>;
 
-} // namespace orlop::model
+}  // namespace orlop::model

@@ -8,11 +8,11 @@
 namespace orlop::model {
 
 struct ObjectRef {
-    std::string kind; // "VirtualService"
+    std::string kind;  // "VirtualService"
     std::string ns;
     std::string name;
-    std::string file; // as the user named it; empty for built-in defaults
-    int line = 0;     // 1-based line of the deciding element; 0 when unknown
+    std::string file;  // as the user named it; empty for built-in defaults
+    int line = 0;      // 1-based line of the deciding element; 0 when unknown
 
     std::string to_string() const {
         std::string text = kind + " " + (ns.empty() ? "" : ns + "/") + name;
@@ -24,4 +24,4 @@ struct ObjectRef {
 };
 using ObjectRefPtr = std::shared_ptr<const ObjectRef>;
 
-} // namespace orlop::model
+}  // namespace orlop::model

@@ -24,22 +24,22 @@ struct StringMatch {
     Kind kind = Kind::present;
     std::string text;
     std::optional<Regex> regex;
-    bool ignore_case = false; // exact and prefix only
+    bool ignore_case = false;  // exact and prefix only
 };
 
 struct HttpMatch {
     std::string name;
-    std::optional<StringMatch> uri; // path without query
+    std::optional<StringMatch> uri;  // path without query
     std::optional<StringMatch> scheme;
     std::optional<StringMatch> method;
     std::optional<StringMatch> authority;
-    std::vector<std::pair<std::string, StringMatch>> headers;         // lower-case names
-    std::vector<std::pair<std::string, StringMatch>> without_headers; // inverted
+    std::vector<std::pair<std::string, StringMatch>> headers;          // lower-case names
+    std::vector<std::pair<std::string, StringMatch>> without_headers;  // inverted
     std::vector<std::pair<std::string, StringMatch>> query_params;
-    std::uint16_t port = 0; // 0: any listener port
+    std::uint16_t port = 0;  // 0: any listener port
     Labels source_labels;
-    std::string source_namespace; // empty: any
-    ObjectRefPtr source;          // line of this match
+    std::string source_namespace;  // empty: any
+    ObjectRefPtr source;           // line of this match
 };
 
 struct HeaderOps {
@@ -52,7 +52,7 @@ struct HeaderOps {
 struct WeightedDestination {
     // Null when the service or the subset is unknown: such a choice answers 503 NC.
     DestinationPtr destination;
-    std::string wanted; // what the object named, for errors
+    std::string wanted;  // what the object named, for errors
     std::uint32_t weight = 0;
     HeaderOps request_headers;
     HeaderOps response_headers;
@@ -85,14 +85,14 @@ struct RetryPolicy {
     Duration backoff_base = std::chrono::milliseconds(25);
     bool ignore_previous_hosts = true;
     bool remote_localities = false;
-    ObjectRefPtr source; // null: the mesh default
+    ObjectRefPtr source;  // null: the mesh default
 };
 
 struct Fault {
     double delay_percent = 0;
     Duration delay{};
     double abort_percent = 0;
-    std::uint16_t abort_http_status = 0; // 0: no HTTP abort
+    std::uint16_t abort_http_status = 0;  // 0: no HTTP abort
     std::optional<std::uint32_t> abort_grpc_status;
     ObjectRefPtr source;
 };
@@ -135,10 +135,10 @@ struct CorsPolicy {
 
 struct HttpRoute {
     std::string name;
-    std::vector<HttpMatch> matches; // OR; empty: catches everything
+    std::vector<HttpMatch> matches;  // OR; empty: catches everything
     std::vector<WeightedDestination> destinations;
     std::uint64_t weight_total = 0;
-    std::optional<Duration> timeout; // nullopt: none
+    std::optional<Duration> timeout;  // nullopt: none
     RetryPolicy retries;
     std::optional<Fault> fault;
     std::optional<Redirect> redirect;
@@ -148,16 +148,16 @@ struct HttpRoute {
     std::optional<CorsPolicy> cors;
     HeaderOps request_headers;
     HeaderOps response_headers;
-    ObjectRefPtr source;         // the http[] element that made this route; null for defaults
-    ObjectRefPtr timeout_source; // differs from `source` when an overlay object set it
+    ObjectRefPtr source;          // the http[] element that made this route; null for defaults
+    ObjectRefPtr timeout_source;  // differs from `source` when an overlay object set it
 };
 
 struct VirtualHost {
-    std::string host;       // canonical name of the service, or the host as written
-    std::uint16_t port = 0; // service port
+    std::string host;        // canonical name of the service, or the host as written
+    std::uint16_t port = 0;  // service port
     std::vector<HttpRoute> routes;
-    ObjectRefPtr source; // null when no VirtualService names the host
+    ObjectRefPtr source;  // null when no VirtualService names the host
 };
 using VirtualHostPtr = std::shared_ptr<const VirtualHost>;
 
-} // namespace orlop::model
+}  // namespace orlop::model

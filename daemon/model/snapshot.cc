@@ -75,7 +75,7 @@ const VirtualHost* find_wildcard(const Scopes& scopes, std::string_view host, st
     return nullptr;
 }
 
-} // namespace
+}  // namespace
 
 Snapshot::Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables)
     : generation_(generation), mesh_(std::move(mesh)), tables_(std::move(tables)) {}
@@ -140,7 +140,7 @@ const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
     });
     std::string_view lower(buffer.data(), host.size());
     if (lower.size() > 1 && lower.back() == '.') {
-        lower.remove_suffix(1); // a fully qualified name with its root dot
+        lower.remove_suffix(1);  // a fully qualified name with its root dot
     }
     if (lower.find('.') == std::string_view::npos && client_ns.size() <= namespace_bytes_max) {
         // A bare service name means the service in the caller's own namespace.
@@ -178,4 +178,4 @@ const std::vector<VirtualHostPtr>& Snapshot::virtual_hosts() const {
     return tables_->virtual_hosts;
 }
 
-} // namespace orlop::model
+}  // namespace orlop::model

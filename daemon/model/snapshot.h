@@ -32,34 +32,34 @@ struct MeshConfig {
     std::string root_namespace = "istio-system";
     std::string cluster_domain = "cluster.local";
     std::string cluster_id = "Kubernetes";
-    std::string dataplane_mode = "orlop"; // value of istio.io/dataplane-mode that enrols
-    bool injection_label_enrols = false;  // istio-injection: enabled counts
-    std::vector<std::string> revisions;   // istio.io/rev values that enrol; "*": any
+    std::string dataplane_mode = "orlop";  // value of istio.io/dataplane-mode that enrols
+    bool injection_label_enrols = false;   // istio-injection: enabled counts
+    std::vector<std::string> revisions;    // istio.io/rev values that enrol; "*": any
     ConflictResolution conflict_resolution = ConflictResolution::overlay;
     OutboundPolicy outbound_policy = OutboundPolicy::allow_any;
     AccessLogEncoding access_log = AccessLogEncoding::off;
-    bool transparent_source = true;   // apps see the caller's address
-    bool same_node_shortcut = true;   // kernel-attested path inside a node
-    bool permissive_fail_open = true; // no orlopd: outbound of non-STRICT pods goes direct
-    bool http10 = false;              // serve HTTP/1.0 clients instead of answering 426
+    bool transparent_source = true;    // apps see the caller's address
+    bool same_node_shortcut = true;    // kernel-attested path inside a node
+    bool permissive_fail_open = true;  // no orlopd: outbound of non-STRICT pods goes direct
+    bool http10 = false;               // serve HTTP/1.0 clients instead of answering 426
     bool shadow_host_suffix = true;
-    RetryPolicy default_retry; // used when a route has no `retries`
+    RetryPolicy default_retry;  // used when a route has no `retries`
     CaptureExclusions exclusions;
     ObjectRefPtr source;
 };
 
 // What an original destination means for one caller. Pointers live as long as the Snapshot.
 struct OutboundTarget {
-    const Service* service = nullptr;          // null: unknown address
-    const ServicePort* port = nullptr;         // null: the service has no such port
-    const VirtualHost* virtual_host = nullptr; // HTTP rules of service and port
-    const Destination* destination = nullptr;  // all endpoints; or the one pod when `workload` set
-    const Workload* workload = nullptr;        // the address is this pod's own
+    const Service* service = nullptr;           // null: unknown address
+    const ServicePort* port = nullptr;          // null: the service has no such port
+    const VirtualHost* virtual_host = nullptr;  // HTTP rules of service and port
+    const Destination* destination = nullptr;   // all endpoints; or the one pod when `workload` set
+    const Workload* workload = nullptr;         // the address is this pod's own
 };
 
 class Snapshot {
 public:
-    struct Tables; // built by control/compile; the layout is private to snapshot.cc
+    struct Tables;  // built by control/compile; the layout is private to snapshot.cc
     Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables);
     ~Snapshot();
 
@@ -81,7 +81,7 @@ public:
                                          std::string_view authority,
                                          std::uint16_t port) const;
 
-    bool is_node_address(const IpAddress& address) const; // of this node: kubelet probes
+    bool is_node_address(const IpAddress& address) const;  // of this node: kubelet probes
 
     // Everything, for `orlopctl config` and the metrics; stable order.
     const std::vector<WorkloadPtr>& workloads() const;
@@ -96,4 +96,4 @@ private:
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-} // namespace orlop::model
+}  // namespace orlop::model

@@ -25,14 +25,14 @@ using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>
 
 struct PortTarget {
     ServicePtr service;
-    std::size_t port_index = 0; // into service->ports
+    std::size_t port_index = 0;  // into service->ports
     VirtualHostPtr virtual_host;
     DestinationPtr destination;
     WorkloadPtr workload;
 };
 
 struct Scope {
-    std::unordered_map<SocketAddress, PortTarget> by_address; // VIP:port and pod-ip:port
+    std::unordered_map<SocketAddress, PortTarget> by_address;  // VIP:port and pod-ip:port
     // host -> (port, virtual host); hosts lower-case. Keys of a service are `svc.ns`, `svc.ns.svc`
     // and its full name; a bare `svc` is looked up as `svc.<caller's namespace>`
     StringMap<std::vector<std::pair<std::uint16_t, VirtualHostPtr>>> by_host;
@@ -46,11 +46,11 @@ struct Snapshot::Tables {
     StringMap<WorkloadPtr> workload_by_uid;
     std::unordered_map<IpAddress, ServicePtr> service_by_address;
     std::vector<IpAddress> node_addresses;
-    StringMap<Scope> scopes; // "" is the shared scope
+    StringMap<Scope> scopes;  // "" is the shared scope
     std::vector<WorkloadPtr> workloads;
     std::vector<ServicePtr> services;
     std::vector<DestinationPtr> destinations;
     std::vector<VirtualHostPtr> virtual_hosts;
 };
 
-} // namespace orlop::model
+}  // namespace orlop::model

@@ -27,9 +27,9 @@ struct CaptureExclusions {
 
 struct Workload {
     std::string uid;
-    std::string name; // pod name
+    std::string name;  // pod name
     std::string ns;
-    std::string service_account; // "default" when the pod names none
+    std::string service_account;  // "default" when the pod names none
     std::string node;
     SpiffeId identity;
     Labels labels;
@@ -42,22 +42,22 @@ struct Workload {
     std::string app;
     std::string version;
 
-    bool enrol_wanted = false; // labels ask for capture
-    bool redirected = false;   // the node that runs it has confirmed capture: HBONE may be used
-    bool local = false;        // runs on this node
+    bool enrol_wanted = false;  // labels ask for capture
+    bool redirected = false;    // the node that runs it has confirmed capture: HBONE may be used
+    bool local = false;         // runs on this node
     bool host_network = false;
     bool ready = true;
     bool terminating = false;
-    bool network_policy_selected = false; // a NetworkPolicy selects it: no same-node shortcut
+    bool network_policy_selected = false;  // a NetworkPolicy selects it: no same-node shortcut
 
     // Resolved PeerAuthentication: never `unset`. Ports are container ports.
     MtlsMode mtls = MtlsMode::permissive;
     std::map<std::uint16_t, MtlsMode> port_mtls;
-    std::vector<std::uint16_t> probe_ports; // ports named by kubelet probes
+    std::vector<std::uint16_t> probe_ports;  // ports named by kubelet probes
     CaptureExclusions exclusions;
 
-    std::string netns;  // path of the network namespace; only when local and known
-    std::string cgroup; // absolute path of the cgroup v2 group; only when local and known
+    std::string netns;   // path of the network namespace; only when local and known
+    std::string cgroup;  // absolute path of the cgroup v2 group; only when local and known
 
     MtlsMode mtls_of(std::uint16_t port) const {
         auto found = port_mtls.find(port);
@@ -74,4 +74,4 @@ struct Workload {
 };
 using WorkloadPtr = std::shared_ptr<const Workload>;
 
-} // namespace orlop::model
+}  // namespace orlop::model

@@ -26,46 +26,46 @@ namespace orlop::runtime {
 // Bytes received, lent by the backend until release_buffer(). Movable by copy, owned by convention.
 struct LentBuffer {
     std::byte* data = nullptr;
-    std::uint32_t size = 0; // bytes received
+    std::uint32_t size = 0;  // bytes received
     std::uint32_t capacity = 0;
-    std::uint32_t id = 0; // backend's own number
+    std::uint32_t id = 0;  // backend's own number
 };
 
 enum class OpCode : unsigned char {
     none,
-    accept,       // multishot: one completion per connection, result is the fd; ends without `more`
-    receive,      // single shot into a buffer the backend picks; see Operation::lent
-    receive_into, // single shot into `buffer`/`length`: for bulk relays with their own buffer
-    send,    // all pieces of `message` (or buffer/length); fewer only when cut by a cancel or by
-             // an error, which the next call tells
-    connect, // to `address`
-    read,    // files, eventfd, inotify into buffer/length
-    poll,    // wait for poll mask in `length`
+    accept,   // multishot: one completion per connection, result is the fd; ends without `more`
+    receive,  // single shot into a buffer the backend picks; see Operation::lent
+    receive_into,  // single shot into `buffer`/`length`: for bulk relays with their own buffer
+    send,     // all pieces of `message` (or buffer/length); fewer only when cut by a cancel or by
+              // an error, which the next call tells
+    connect,  // to `address`
+    read,     // files, eventfd, inotify into buffer/length
+    poll,     // wait for poll mask in `length`
 };
 
 struct Operation {
     using Callback = void (*)(Operation& operation);
     OpCode code = OpCode::none;
     bool in_flight = false;
-    bool more = false;             // multishot only: further completions will come
-    bool cancel_requested = false; // the backend's own note
+    bool more = false;              // multishot only: further completions will come
+    bool cancel_requested = false;  // the backend's own note
     int fd = -1;
     int result = 0;
     void* buffer = nullptr;
     std::size_t length = 0;
-    msghdr message{};           // send with several pieces: set message.msg_iov
-    sockaddr_storage address{}; // connect
+    msghdr message{};            // send with several pieces: set message.msg_iov
+    sockaddr_storage address{};  // connect
     socklen_t address_length = 0;
-    std::optional<LentBuffer> lent; // receive: filled when result > 0
-    Callback on_complete = nullptr; // called from the loop, never from inside start()
+    std::optional<LentBuffer> lent;  // receive: filled when result > 0
+    Callback on_complete = nullptr;  // called from the loop, never from inside start()
     void* owner = nullptr;
 };
 
 struct BackendStats {
-    std::uint64_t enters = 0;      // io_uring_enter calls
-    std::uint64_t submissions = 0; // operations started
+    std::uint64_t enters = 0;       // io_uring_enter calls
+    std::uint64_t submissions = 0;  // operations started
     std::uint64_t completions = 0;
-    std::uint64_t buffer_misses = 0; // receives that had to use heap memory
+    std::uint64_t buffer_misses = 0;  // receives that had to use heap memory
 };
 
 class Backend {
@@ -91,8 +91,8 @@ public:
     virtual SocketAddress peer_address(int fd) = 0;
     virtual void shutdown_write(int fd) = 0;
     enum class CloseStyle : unsigned char { orderly, reset };
-    virtual void set_close_style(int fd, CloseStyle style) = 0; // SO_LINGER {1,0} or off
-    virtual void prepare_stream_socket(int fd) = 0;             // TCP_NODELAY and such
+    virtual void set_close_style(int fd, CloseStyle style) = 0;  // SO_LINGER {1,0} or off
+    virtual void prepare_stream_socket(int fd) = 0;              // TCP_NODELAY and such
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -16,7 +16,7 @@ void name_and_pin(const Core::Options& options) {
     }
 }
 
-} // namespace
+}  // namespace
 
 Result<std::unique_ptr<Core>>
 Core::start(Options options, MakeGuest make_guest, UringNotes* notes) {
@@ -31,7 +31,7 @@ Core::start(Options options, MakeGuest make_guest, UringNotes* notes) {
         core->serve(std::move(options), make_guest, notes, std::move(started));
     });
     if (auto result = ready.get(); !result) {
-        return std::unexpected(result.error()); // ~Core joins
+        return std::unexpected(result.error());  // ~Core joins
     }
     return core;
 }
@@ -52,7 +52,7 @@ void Core::serve(Options options,
         std::lock_guard lock(loop_mutex_);
         loop_ = &loop;
     }
-    started.set_value({}); // the caller returns: `notes` is gone after this
+    started.set_value({});  // the caller returns: `notes` is gone after this
     loop.run();
     {
         std::lock_guard lock(loop_mutex_);
@@ -89,4 +89,4 @@ Core::~Core() {
     stop();
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

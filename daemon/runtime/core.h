@@ -22,7 +22,7 @@ class Core {
 public:
     struct Options {
         std::string thread_name;
-        int cpu = -1; // -1: not pinned
+        int cpu = -1;  // -1: not pinned
         UringOptions uring;
     };
     // What the thread runs around its loop. The destructor runs on the thread, after the loop.
@@ -40,7 +40,7 @@ public:
     // Any thread, at any time of the Core's life. Refused (closed) once the loop has ended; a
     // message taken just before that may be destroyed on the core's thread without having run.
     Result<void> post(std::function<void()> message);
-    void stop(); // idempotent; from any thread but the core's own
+    void stop();  // idempotent; from any thread but the core's own
 
 private:
     Core() = default;
@@ -50,9 +50,9 @@ private:
                std::promise<Result<void>> started);
 
     std::thread thread_;
-    std::mutex stop_mutex_; // one thread joins
-    std::mutex loop_mutex_; // posters keep the loop alive by it
-    Loop* loop_ = nullptr;  // on the thread's stack; null before and after its run
+    std::mutex stop_mutex_;  // one thread joins
+    std::mutex loop_mutex_;  // posters keep the loop alive by it
+    Loop* loop_ = nullptr;   // on the thread's stack; null before and after its run
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

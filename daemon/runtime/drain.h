@@ -64,4 +64,4 @@ inline bool DrainWatcher::draining() const {
     return trigger_ != nullptr && trigger_->draining_;
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -40,4 +40,4 @@ private:
     bool set_ = false;
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

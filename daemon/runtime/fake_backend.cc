@@ -17,7 +17,7 @@ namespace orlop::runtime {
 namespace {
 
 constexpr Duration turn_cost_max = std::chrono::microseconds(20);
-constexpr Duration connect_patience = std::chrono::seconds(127); // six SYNs
+constexpr Duration connect_patience = std::chrono::seconds(127);  // six SYNs
 constexpr unsigned stuck_polls_max = 1000;
 
 const char* name_of(OpCode code) {
@@ -26,14 +26,14 @@ const char* name_of(OpCode code) {
     return names[static_cast<unsigned>(code)];
 }
 
-} // namespace
+}  // namespace
 
 // What was started and not yet performed, and what was performed and not yet told.
 struct FakeBackend::Ring {
     struct Pending {
         Operation* operation;
-        std::optional<Instant> perform_at; // drawn when the operation first could go on
-        std::optional<Instant> give_up_at; // connect
+        std::optional<Instant> perform_at;  // drawn when the operation first could go on
+        std::optional<Instant> give_up_at;  // connect
         std::optional<Instant> cancel_at;
         std::size_t sent = 0;
         bool gone = false;
@@ -117,7 +117,7 @@ int send_more(FakeNetwork& network, Operation& operation, std::size_t& sent, std
     return 0;
 }
 
-} // namespace
+}  // namespace
 
 bool FakeBackend::Ring::can_go_on(FakeNetwork& network, Pending& entry) const {
     Operation& operation = *entry.operation;
@@ -368,7 +368,7 @@ bool FakeBackend::perform(Operation& operation, std::size_t& sent) {
         if (result == 0 && sent < total) {
             return false;
         }
-        result = sent != 0 ? static_cast<int>(sent) : result; // the error is for the next call
+        result = sent != 0 ? static_cast<int>(sent) : result;  // the error is for the next call
         break;
     }
     case OpCode::none:
@@ -400,7 +400,7 @@ void FakeBackend::attend(std::size_t index) {
         entry.perform_at.reset();
     } else if (!ready && entry.perform_at && *entry.perform_at <= now) {
         entry.perform_at.reset();
-        if (operation.code == OpCode::connect) { // the backlog is full
+        if (operation.code == OpCode::connect) {  // the backlog is full
             entry.give_up_at = now + connect_patience;
         }
     }
@@ -437,7 +437,7 @@ bool FakeBackend::deliver_some() {
         operation.in_flight = completion.more;
         operation.lent = completion.lent;
         ++stats_.completions;
-        operation.on_complete(operation); // may start and cancel others, or free this one
+        operation.on_complete(operation);  // may start and cancel others, or free this one
     }
     return true;
 }
@@ -531,4 +531,4 @@ run_until(Loop& loop, FakeBackend& backend, const std::function<bool()>& done, D
     return FakeEnd::done;
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

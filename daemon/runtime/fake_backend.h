@@ -33,12 +33,12 @@ namespace orlop::runtime {
 
 // Probabilities, 0 to 1.
 struct FakeFaults {
-    double connect_refused = 0;   // of a connect that would succeed
-    double connect_timed_out = 0; // ETIMEDOUT after minutes of virtual time
-    double reset = 0;             // of a connection: an RST to both sides somewhere in its life
-    double accept_exhausted = 0;  // EMFILE ends the multishot; the connection stays in the backlog
-    double accept_ends = 0;       // the multishot ends with a connection, as on ring overflow
-    double no_buffers = 0;        // a receive that misses the pool of lent buffers
+    double connect_refused = 0;    // of a connect that would succeed
+    double connect_timed_out = 0;  // ETIMEDOUT after minutes of virtual time
+    double reset = 0;              // of a connection: an RST to both sides somewhere in its life
+    double accept_exhausted = 0;   // EMFILE ends the multishot; the connection stays in the backlog
+    double accept_ends = 0;        // the multishot ends with a connection, as on ring overflow
+    double no_buffers = 0;         // a receive that misses the pool of lent buffers
 
     static FakeFaults rare() { return {0.02, 0.01, 0.02, 0.02, 0.05, 0.05}; }
     static FakeFaults harsh() { return {0.1, 0.05, 0.3, 0.1, 0.2, 0.3}; }
@@ -47,15 +47,15 @@ struct FakeFaults {
 struct FakeOptions {
     std::uint64_t seed = 1;
     FakeFaults faults = {};
-    Duration latency_max = std::chrono::milliseconds(2);            // of bytes, one way
-    Duration completion_delay_max = std::chrono::microseconds(100); // result to completion
-    double short_read = 0.3; // of a receive that could have had more
+    Duration latency_max = std::chrono::milliseconds(2);             // of bytes, one way
+    Duration completion_delay_max = std::chrono::microseconds(100);  // result to completion
+    double short_read = 0.3;  // of a receive that could have had more
     // What one direction holds before a send waits; drawn per connection.
     std::size_t pipe_bytes_min = 1024;
     std::size_t pipe_bytes_max = 64 * 1024;
     std::uint32_t lent_buffer_bytes = 16 * 1024;
-    std::uint32_t lent_buffers_max = 64; // beyond it a receive counts as a buffer miss
-    std::size_t backlog_max = 64;        // a full backlog holds connects back, then times them out
+    std::uint32_t lent_buffers_max = 64;  // beyond it a receive counts as a buffer miss
+    std::size_t backlog_max = 64;         // a full backlog holds connects back, then times them out
 };
 
 class FakeNetwork;
@@ -77,10 +77,10 @@ public:
 
     std::uint64_t seed() const { return options_.seed; }
     Instant virtual_now() const;
-    std::size_t open_sockets() const; // of fake descriptors not closed, listeners included
+    std::size_t open_sockets() const;  // of fake descriptors not closed, listeners included
     std::size_t operations_in_flight() const;
-    std::size_t lent_buffers() const;     // not released
-    bool stuck() const { return stuck_; } // the last poll found nothing that could ever happen
+    std::size_t lent_buffers() const;      // not released
+    bool stuck() const { return stuck_; }  // the last poll found nothing that could ever happen
     // One line per descriptor and operation, with the seed: for the message of a failed test.
     std::string describe() const;
 
@@ -118,13 +118,13 @@ private:
 };
 
 enum class FakeEnd : unsigned char {
-    done,        // the predicate came true
-    stuck,       // nothing could ever happen again: a lost wake-up or a deadlock
-    out_of_time, // `limit` of virtual time passed: too slow, or a livelock
+    done,         // the predicate came true
+    stuck,        // nothing could ever happen again: a lost wake-up or a deadlock
+    out_of_time,  // `limit` of virtual time passed: too slow, or a livelock
 };
 
 // Turns `loop` (which must run on `backend`) until `done` or the end; the watchdog of a test.
 FakeEnd
 run_until(Loop& loop, FakeBackend& backend, const std::function<bool()>& done, Duration limit);
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

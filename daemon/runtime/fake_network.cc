@@ -13,7 +13,7 @@ void keep_earliest(std::optional<Instant>& earliest, Instant when) {
     }
 }
 
-} // namespace
+}  // namespace
 
 FakeNetwork::FakeNetwork(const FakeOptions& options)
     : options_(options), faults_(options.faults), random_(options.seed) {}
@@ -137,7 +137,7 @@ std::optional<int> FakeNetwork::send(int fd, std::span<const char> bytes) {
     if (socket.reset_seen || socket.write_shut) {
         return -EPIPE;
     }
-    if (socket.other < 0) { // the kernel takes it; the other side answers with RST
+    if (socket.other < 0) {  // the kernel takes it; the other side answers with RST
         if (!bytes.empty()) {
             send_reset(socket);
         }
@@ -183,7 +183,7 @@ std::optional<int> FakeNetwork::receive(int fd, std::span<char> room) {
     if (socket.state != FakeSocket::State::connected) {
         return -ENOTCONN;
     }
-    if (!socket.readable.empty()) { // also after an RST, as on Linux
+    if (!socket.readable.empty()) {  // also after an RST, as on Linux
         std::size_t size = std::min(socket.readable.size(), room.size());
         if (size > 1 && random_.chance(options_.short_read)) {
             size = random_.between(1, size);
@@ -193,7 +193,7 @@ std::optional<int> FakeNetwork::receive(int fd, std::span<char> room) {
         return static_cast<int>(size);
     }
     if (socket.end_seen) {
-        return 0; // SOCK_DONE hides the error of a later RST
+        return 0;  // SOCK_DONE hides the error of a later RST
     }
     if (socket.error != 0) {
         return -std::exchange(socket.error, 0);
@@ -307,4 +307,4 @@ std::optional<Instant> FakeNetwork::next_event() const {
     return earliest;
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

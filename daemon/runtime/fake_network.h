@@ -28,7 +28,7 @@ struct FakeSocket {
     State state = State::fresh;
     SocketAddress local;
     SocketAddress peer;
-    int other = -1; // the socket at the other end; -1 once that is closed
+    int other = -1;  // the socket at the other end; -1 once that is closed
 
     // What comes in.
     std::string readable;
@@ -40,24 +40,24 @@ struct FakeSocket {
     bool end_seen = false;
     std::optional<Instant> reset_arrives;
     bool reset_seen = false;
-    int error = 0; // told once, to whichever call comes first
+    int error = 0;  // told once, to whichever call comes first
 
     bool write_shut = false;
     Backend::CloseStyle close_style = Backend::CloseStyle::orderly;
-    std::optional<std::uint64_t> reset_after_bytes; // fate: sent by this side
+    std::optional<std::uint64_t> reset_after_bytes;  // fate: sent by this side
     std::uint64_t sent_bytes = 0;
-    std::deque<int> backlog; // listening
+    std::deque<int> backlog;  // listening
 };
 
 class FakeNetwork {
 public:
-    static constexpr int first_descriptor = 1 << 20; // beyond any the kernel hands out here
+    static constexpr int first_descriptor = 1 << 20;  // beyond any the kernel hands out here
 
     explicit FakeNetwork(const FakeOptions& options);
 
     int add_listener(SocketAddress address);
     int add_socket(SocketAddress local);
-    void adopt(int fd); // a kernel's descriptor becomes a fresh fake socket
+    void adopt(int fd);  // a kernel's descriptor becomes a fresh fake socket
     void close(int fd);
     void shut_write(int fd);
     void break_connection(int fd);
@@ -76,7 +76,7 @@ public:
     bool receivable(int fd);
 
     Instant now() const { return now_; }
-    void advance(Instant now); // delivers what arrives until then
+    void advance(Instant now);  // delivers what arrives until then
     std::optional<Instant> next_event() const;
 
     FakeRandom& random() { return random_; }
@@ -99,4 +99,4 @@ private:
     std::map<SocketAddress, int> listeners_;
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

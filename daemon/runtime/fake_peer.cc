@@ -166,4 +166,4 @@ Task<void> ScriptedListener::stop() {
     loop_.backend().close(std::exchange(fd_, -1));
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -40,15 +40,15 @@ public:
     Task<std::string> receive_all();
 
     void end_sending() { loop_.backend().shutdown_write(fd_); }
-    void close(); // orderly; nothing may be awaited
-    void reset(); // RST
+    void close();  // orderly; nothing may be awaited
+    void reset();  // RST
 
     int fd() const { return fd_; }
     int error() const { return error_; }
-    bool ended() const { return ended_; } // the other side's orderly end was seen
+    bool ended() const { return ended_; }  // the other side's orderly end was seen
 
 private:
-    Task<int> fill(); // bytes added to `unread_`, 0 at the end or on an error
+    Task<int> fill();  // bytes added to `unread_`, 0 at the end or on an error
     int note(int result);
 
     Loop& loop_;
@@ -67,9 +67,9 @@ public:
     ScriptedListener(const ScriptedListener&) = delete;
     ScriptedListener& operator=(const ScriptedListener&) = delete;
 
-    Task<int> accept(); // a descriptor; -1 after stop()
-    Task<void> stop();  // cancels, awaits the end, closes what was not taken and the listener
-    unsigned failures() const { return failures_; } // accepts that ended with an error
+    Task<int> accept();  // a descriptor; -1 after stop()
+    Task<void> stop();   // cancels, awaits the end, closes what was not taken and the listener
+    unsigned failures() const { return failures_; }  // accepts that ended with an error
 
 private:
     static void on_accept(Operation& operation);
@@ -77,11 +77,11 @@ private:
     Loop& loop_;
     int fd_;
     Operation operation_;
-    Event changed_; // accept() waits
-    Event ended_;   // stop() waits
+    Event changed_;  // accept() waits
+    Event ended_;    // stop() waits
     std::vector<int> taken_;
     unsigned failures_ = 0;
     bool stopping_ = false;
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -15,7 +15,7 @@ namespace orlop::runtime {
 namespace {
 
 constexpr std::size_t class_bytes = 128;
-constexpr std::size_t classes = 64; // frames up to 8 KiB are pooled
+constexpr std::size_t classes = 64;  // frames up to 8 KiB are pooled
 constexpr std::size_t kept_per_class_max = 4096;
 
 struct FreeFrame {
@@ -36,7 +36,7 @@ struct Pool {
 
 thread_local Pool pool;
 
-} // namespace
+}  // namespace
 
 void* allocate_frame(std::size_t bytes) {
 #ifdef ORLOP_FRAMES_FROM_HEAP
@@ -69,4 +69,4 @@ void free_frame(void* frame, std::size_t bytes) noexcept {
 #endif
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -108,4 +108,4 @@ void Await::die_with_operation_in_flight() {
     std::abort();
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

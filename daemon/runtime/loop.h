@@ -34,7 +34,7 @@ public:
     Loop& operator=(const Loop&) = delete;
 
     void run();
-    void stop() { stopping_ = true; } // before run(): it returns at once
+    void stop() { stopping_ = true; }  // before run(): it returns at once
     // One turn: ready coroutines, timers, completions. Tests drive it by hand.
     void turn(Backend::Wait wait);
     bool idle() const { return ready_.empty(); }
@@ -65,7 +65,7 @@ private:
 
     std::mutex messages_mutex_;
     std::vector<std::function<void()>> messages_;
-    std::atomic<bool> wakeup_signalled_ = false; // there are messages; spares a turn the lock
+    std::atomic<bool> wakeup_signalled_ = false;  // there are messages; spares a turn the lock
     UniqueFd wakeup_fd_;
     Operation wakeup_;
     std::uint64_t wakeup_value_ = 0;
@@ -145,4 +145,4 @@ private:
     bool waits_ = false;
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -70,4 +70,4 @@ private:
     std::size_t live_ = 0;
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

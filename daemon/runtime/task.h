@@ -49,7 +49,7 @@ struct PromiseBase : FrameAllocation {
     [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
 };
 
-} // namespace detail
+}  // namespace detail
 
 template <class T = void>
 class [[nodiscard]] [[clang::coro_return_type]] [[clang::coro_lifetimebound]] Task {
@@ -88,7 +88,7 @@ template <class T> struct PromiseValue : PromiseBase {
 template <> struct PromiseValue<void> : PromiseBase {
     void return_void() noexcept {}
 };
-} // namespace detail
+}  // namespace detail
 
 template <class T> struct Task<T>::promise_type : detail::PromiseValue<T> {
     promise_type() = default;
@@ -101,4 +101,4 @@ template <class T> struct Task<T>::promise_type : detail::PromiseValue<T> {
     }
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

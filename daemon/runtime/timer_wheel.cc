@@ -138,9 +138,9 @@ void TimerWheel::expire(Instant now) {
         while (slot != nullptr && slot->tick_ == now_tick_) {
             Timer& timer = *slot;
             unlink(timer);
-            timer.callback_(timer.owner_); // may set or cancel any timer, itself included
+            timer.callback_(timer.owner_);  // may set or cancel any timer, itself included
         }
     }
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -46,8 +46,8 @@ public:
     TimerWheel(const TimerWheel&) = delete;
     TimerWheel& operator=(const TimerWheel&) = delete;
 
-    void set(Timer& timer, Instant deadline); // re-arms when already armed
-    void expire(Instant now);                 // fires every timer whose deadline has passed
+    void set(Timer& timer, Instant deadline);  // re-arms when already armed
+    void expire(Instant now);                  // fires every timer whose deadline has passed
     // No later than the first deadline; may be earlier by a cascade step. nullopt: no timer.
     std::optional<Instant> next_deadline() const;
     std::size_t size() const { return size_; }
@@ -56,9 +56,9 @@ private:
     friend class Timer;
     static constexpr unsigned level_bits = 6;
     static constexpr unsigned slots_per_level = 1u << level_bits;
-    static constexpr unsigned levels = 6; // 64^6 ms: two years
+    static constexpr unsigned levels = 6;  // 64^6 ms: two years
 
-    std::uint64_t tick_of(Instant when) const; // rounded up
+    std::uint64_t tick_of(Instant when) const;  // rounded up
     void place(Timer& timer);
     void unlink(Timer& timer);
     void cascade(unsigned level);
@@ -71,4 +71,4 @@ private:
     std::array<std::uint64_t, levels> occupied_{};
 };
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

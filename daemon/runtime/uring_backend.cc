@@ -85,7 +85,7 @@ void UringBackend::cancel_everything() {
     all.fd = -1;
     all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
     all.timeout.tv_sec = 1;
-    io_uring_register_sync_cancel(&ring_, &all); // Linux 6.0; older ones end them soon after
+    io_uring_register_sync_cancel(&ring_, &all);  // Linux 6.0; older ones end them soon after
 }
 
 // Copies and hands back the slot at once: a callback that fills the submission queue lets the
@@ -118,7 +118,7 @@ Error explain_ring_failure(int number) {
 Result<void> UringBackend::open(UringNotes* notes) {
     struct Step {
         unsigned flags;
-        const char* missing; // what the step before lacked
+        const char* missing;  // what the step before lacked
     };
     constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     constexpr Step steps[] = {
@@ -219,7 +219,7 @@ io_uring_sqe* UringBackend::next_sqe() {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     int result = 0;
     for (unsigned tries = 0; sqe == nullptr && tries < submit_tries_max; ++tries) {
-        ++stats_.enters; // queue full: hand over what is there
+        ++stats_.enters;  // queue full: hand over what is there
         result = io_uring_submit(&ring_);
         sqe = io_uring_get_sqe(&ring_);
     }
@@ -379,7 +379,7 @@ bool UringBackend::retry_without_pool(Operation& operation) {
         operation.buffer != nullptr) {
         return false;
     }
-    if (operation.cancel_requested) { // the cancel has passed and would miss the second receive
+    if (operation.cancel_requested) {  // the cancel has passed and would miss the second receive
         operation.result = -ECANCELED;
         return false;
     }
@@ -407,7 +407,7 @@ bool UringBackend::accept_again(Operation& operation) {
 void UringBackend::complete(const io_uring_cqe& cqe) {
     auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&cqe));
     if (operation == nullptr) {
-        return; // a cancel request or a close; nobody waits for it
+        return;  // a cancel request or a close; nobody waits for it
     }
     ++stats_.completions;
     operation->result = cqe.res;
@@ -483,7 +483,7 @@ void UringBackend::prepare_stream_socket(int fd) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-} // namespace
+}  // namespace
 
 Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& options,
                                                       UringNotes* notes) {
@@ -494,4 +494,4 @@ Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& option
     return backend;
 }
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

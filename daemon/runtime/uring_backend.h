@@ -14,9 +14,9 @@
 namespace orlop::runtime {
 
 struct UringOptions {
-    unsigned entries = 2048;      // submission queue, power of two
-    unsigned completions = 16384; // completion queue
-    unsigned buffers = 128;       // lent receive buffers, power of two
+    unsigned entries = 2048;       // submission queue, power of two
+    unsigned completions = 16384;  // completion queue
+    unsigned buffers = 128;        // lent receive buffers, power of two
     unsigned buffer_bytes = 16 * 1024;
     // Switched off, a feature is done without, as on a kernel that lacks it; notes say so.
     bool use_defer_taskrun = true;
@@ -33,4 +33,4 @@ struct UringNotes {
 Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& options,
                                                       UringNotes* notes);
 
-} // namespace orlop::runtime
+}  // namespace orlop::runtime

@@ -1,11 +1,11 @@
 #include "daemon/telemetry/access_log.h"
 
+#include "daemon/telemetry/text_writer.h"
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <span>
-
-#include "daemon/telemetry/text_writer.h"
 
 namespace orlop::telemetry {
 
@@ -304,14 +304,13 @@ void format_tcp_json(const RequestRecord& record, TextWriter& out) {
     line.number("bytes_recv", record.bytes_received);
     line.number("bytes_sent", record.bytes_sent);
     line.text("direction", record.direction == Direction::inbound ? "inbound" : "outbound");
-    line.address("dst.addr", record.upstream_host ? record.upstream_host
-                                                  : record.downstream_local);
+    line.address("dst.addr", record.upstream_host ? record.upstream_host : record.downstream_local);
     line.text("dst.namespace", record.destination_namespace);
     line.text("dst.service", record.destination_service);
     line.text("dst.workload", record.destination_workload);
     line.number("duration", to_ms(record.duration));
-    line.text("error", record.transport_failure.empty() ? record.details
-                                                        : record.transport_failure);
+    line.text("error",
+              record.transport_failure.empty() ? record.details : record.transport_failure);
     line.text("path", path_taken_name(record.path_taken));
     line.text("response_flags", flags_or_null(flags, record.flags));
     line.address("src.addr", record.downstream_remote);
@@ -330,8 +329,8 @@ std::string format_wall_time(WallTime time) {
     return std::string(out.view());
 }
 
-std::string_view format_access_log(const RequestRecord& record, LineFormat format,
-                                   LineBuffer& buffer) {
+std::string_view
+format_access_log(const RequestRecord& record, LineFormat format, LineBuffer& buffer) {
     TextWriter out{std::span<char>(buffer)};
     const bool tcp = record.kind == ExchangeKind::tcp;
     if (format == LineFormat::json) {

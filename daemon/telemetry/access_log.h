@@ -8,12 +8,12 @@
 //     write_access_log(std::string(format_access_log(record, LineFormat::text, buffer)));
 #pragma once
 
+#include "daemon/telemetry/request_record.h"
+
 #include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
-
-#include "daemon/telemetry/request_record.h"
 
 namespace orlop::telemetry {
 
@@ -25,8 +25,8 @@ using LineBuffer = std::array<char, access_log_line_bytes_max>;
 enum class LineFormat : unsigned char { text, json };
 
 // HTTP or TCP by record.kind. The view points into `buffer`; no newline at its end.
-std::string_view format_access_log(const RequestRecord& record, LineFormat format,
-                                   LineBuffer& buffer);
+std::string_view
+format_access_log(const RequestRecord& record, LineFormat format, LineBuffer& buffer);
 
 // 2026-03-01T12:34:56.789Z, as %START_TIME% prints.
 std::string format_wall_time(WallTime time);

@@ -1,5 +1,7 @@
 #include "daemon/telemetry/explain.h"
 
+#include "daemon/telemetry/access_log.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -7,8 +9,6 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
-
-#include "daemon/telemetry/access_log.h"
 
 namespace orlop::telemetry {
 
@@ -187,8 +187,8 @@ std::string try_text(const TryRecord& one, std::size_t number) {
     if (one.timer.count() > 0) {
         text += fmt::format(", timer {}", ms_text(one.timer));
     }
-    text += fmt::format(": {} in {}", one.outcome.empty() ? "no outcome" : one.outcome,
-                        ms_text(one.duration));
+    text += fmt::format(
+        ": {} in {}", one.outcome.empty() ? "no outcome" : one.outcome, ms_text(one.duration));
     if (!one.retry_reason.empty()) {
         text += fmt::format("; tried again on {}", one.retry_reason);
     }
@@ -200,7 +200,8 @@ std::string decisions_text(const RequestRecord& record) {
                                    record.route_name.empty() ? "default" : record.route_name,
                                    object_text(record.route_object));
     if (record.route_timeout) {
-        text += fmt::format("timeout    {} by {}\n", ms_text(*record.route_timeout),
+        text += fmt::format("timeout    {} by {}\n",
+                            ms_text(*record.route_timeout),
                             object_text(record.timeout_object));
     } else {
         text += "timeout    none\n";
@@ -222,14 +223,17 @@ std::string decisions_text(const RequestRecord& record) {
 
 std::string explain_text(const RequestRecord& record) {
     std::string text = fmt::format("request    {}\n", printable(record.request_id));
-    text += fmt::format("line       {} {} {}\n", printable(record.method),
-                        printable(record.authority), printable(record.path));
+    text += fmt::format("line       {} {} {}\n",
+                        printable(record.method),
+                        printable(record.authority),
+                        printable(record.path));
     text += fmt::format("seen       {}, {} after the start of {}\n",
                         record.direction == Direction::inbound ? "inbound" : "outbound",
-                        ms_text(record.duration), format_wall_time(record.started_wall));
+                        ms_text(record.duration),
+                        format_wall_time(record.started_wall));
     text += fmt::format("from       {}/{}\n", record.source_namespace, record.source_workload);
-    text += fmt::format("to         {}/{}\n", record.destination_namespace,
-                        record.destination_workload);
+    text += fmt::format(
+        "to         {}/{}\n", record.destination_namespace, record.destination_workload);
     text += fmt::format("generation {}\n", record.generation);
     text += decisions_text(record);
     for (std::size_t i = 0; i < record.tries_listed(); ++i) {
@@ -241,8 +245,10 @@ std::string explain_text(const RequestRecord& record) {
         }
         text += try_text(record.try_list[i], last ? record.tries : i + 1);
     }
-    text += fmt::format("result     {} flags {} details {}", record.status,
-                        record.flags.to_text().view(), printable(record.details));
+    text += fmt::format("result     {} flags {} details {}",
+                        record.status,
+                        record.flags.to_text().view(),
+                        printable(record.details));
     if (!record.transport_failure.empty()) {
         text += fmt::format(" ({})", printable(record.transport_failure));
     }
@@ -291,7 +297,8 @@ void ExplainRing::add(const RequestRecord& record) {
     }
     make_room(packed.size());
     std::memcpy(bytes_.get() + write_at_, packed.data(), packed.size());
-    slot(count_) = Slot{hash_id(record.request_id), static_cast<std::uint32_t>(write_at_),
+    slot(count_) = Slot{hash_id(record.request_id),
+                        static_cast<std::uint32_t>(write_at_),
                         static_cast<std::uint32_t>(packed.size())};
     ++count_;
     write_at_ += packed.size();

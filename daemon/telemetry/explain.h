@@ -10,15 +10,15 @@
 //     std::optional<std::string> text = ring.find_text("6f1e..."); // newest with that request id
 #pragma once
 
+#include "daemon/base/limits.h"
+#include "daemon/telemetry/request_record.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "daemon/base/limits.h"
-#include "daemon/telemetry/request_record.h"
 
 namespace orlop::telemetry {
 

@@ -37,9 +37,25 @@ private:
 };
 
 // Upper bounds (inclusive) of Istio's histograms; milliseconds and bytes alike.
-inline constexpr std::array<double, 19> histogram_bounds = {
-    0.5,  1,    5,     10,    25,    50,     100,    250,     500,    1000,
-    2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
+inline constexpr std::array<double, 19> histogram_bounds = {0.5,
+                                                            1,
+                                                            5,
+                                                            10,
+                                                            25,
+                                                            50,
+                                                            100,
+                                                            250,
+                                                            500,
+                                                            1000,
+                                                            2500,
+                                                            5000,
+                                                            10000,
+                                                            30000,
+                                                            60000,
+                                                            300000,
+                                                            600000,
+                                                            1800000,
+                                                            3600000};
 
 struct HistogramSnapshot {
     std::array<std::uint64_t, histogram_bounds.size() + 1> buckets{};  // not cumulative; last: +Inf

@@ -1,9 +1,9 @@
 #include "daemon/telemetry/metrics.h"
 
+#include "daemon/base/limits.h"
+
 #include <array>
 #include <unordered_map>
-
-#include "daemon/base/limits.h"
 
 namespace orlop::telemetry {
 
@@ -41,8 +41,11 @@ std::string_view security_name(SecurityPolicy security) {
 
 // Appends name="value". Names of Kubernetes are ASCII; other bytes are not worth an exposition
 // that a scraper refuses whole.
-void put_label(std::string& out, std::string_view prefix, std::string_view name,
-               std::string_view value, std::string_view missing = "unknown") {
+void put_label(std::string& out,
+               std::string_view prefix,
+               std::string_view name,
+               std::string_view value,
+               std::string_view missing = "unknown") {
     if (!out.empty()) {
         out += ',';
     }

@@ -14,6 +14,9 @@
 //     cluster->add(ClusterCounter::rq_retry);
 #pragma once
 
+#include "daemon/telemetry/histogram.h"
+#include "daemon/telemetry/request_record.h"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -25,9 +28,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "daemon/telemetry/histogram.h"
-#include "daemon/telemetry/request_record.h"
 
 namespace orlop::telemetry {
 
@@ -100,7 +100,7 @@ private:
     friend class CoreMetrics;
     Variant* variant(const RequestSample& sample);
 
-    std::string labels_;  // rendered: name="value",...
+    std::string labels_;                       // rendered: name="value",...
     std::atomic<Variant*> variants_{nullptr};  // newest first; owned; never shrinks
     std::size_t variant_count_ = 0;
     Variant* last_used_ = nullptr;  // owner thread: most requests repeat the last outcome
@@ -122,16 +122,44 @@ struct TrafficSeries::Variant {
 
 // Envoy's names: envoy_cluster_<name>{cluster_name="..."}.
 enum class ClusterCounter : unsigned char {
-    rq_total, rq_2xx, rq_3xx, rq_4xx, rq_5xx, rq_503, rq_pending_total, rq_pending_overflow,
-    rq_retry, rq_retry_success, rq_retry_overflow, rq_retry_limit_exceeded, rq_timeout,
-    rq_per_try_timeout, rq_rx_reset, rq_tx_reset, cx_total, cx_overflow, cx_connect_fail,
-    cx_connect_timeout, cx_max_requests, retry_or_shadow_abandoned,
-    outlier_ejections_enforced_total, outlier_ejections_overflow, lb_healthy_panic,
+    rq_total,
+    rq_2xx,
+    rq_3xx,
+    rq_4xx,
+    rq_5xx,
+    rq_503,
+    rq_pending_total,
+    rq_pending_overflow,
+    rq_retry,
+    rq_retry_success,
+    rq_retry_overflow,
+    rq_retry_limit_exceeded,
+    rq_timeout,
+    rq_per_try_timeout,
+    rq_rx_reset,
+    rq_tx_reset,
+    cx_total,
+    cx_overflow,
+    cx_connect_fail,
+    cx_connect_timeout,
+    cx_max_requests,
+    retry_or_shadow_abandoned,
+    outlier_ejections_enforced_total,
+    outlier_ejections_overflow,
+    lb_healthy_panic,
     count_,
 };
 enum class ClusterGauge : unsigned char {
-    rq_active, rq_pending_active, cx_active, membership_total, membership_healthy,
-    outlier_ejections_active, cx_open, rq_pending_open, rq_open, rq_retry_open,
+    rq_active,
+    rq_pending_active,
+    cx_active,
+    membership_total,
+    membership_healthy,
+    outlier_ejections_active,
+    cx_open,
+    rq_pending_open,
+    rq_open,
+    rq_retry_open,
     count_,
 };
 
@@ -166,13 +194,29 @@ private:
 
 // orlop's own per-core numbers.
 enum class CoreCounter : unsigned char {
-    downstream_connections, requests, path_plaintext, path_hbone, path_same_node,
-    refused_strict, refused_limit, protocol_errors, protocol_look_timeouts, handshakes,
-    handshakes_failed, handshakes_resumed, series_overflow, loop_turns, messages_dropped,
+    downstream_connections,
+    requests,
+    path_plaintext,
+    path_hbone,
+    path_same_node,
+    refused_strict,
+    refused_limit,
+    protocol_errors,
+    protocol_look_timeouts,
+    handshakes,
+    handshakes_failed,
+    handshakes_resumed,
+    series_overflow,
+    loop_turns,
+    messages_dropped,
     count_,
 };
 enum class CoreGauge : unsigned char {
-    downstream_active, tunnels_active, streams_active, upstream_idle, buffers_in_use,
+    downstream_active,
+    tunnels_active,
+    streams_active,
+    upstream_idle,
+    buffers_in_use,
     count_,
 };
 
@@ -254,9 +298,11 @@ private:
 // `samples` are gathered by the caller. Any thread but the data cores.
 // The text leaves in pieces of some KiB, since a large mesh's exposition is large.
 using TextSink = std::function<void(std::string_view)>;
-void write_prometheus(const Metrics& metrics, const BuildInfo& build,
-                      const std::vector<Sample>& samples, const TextSink& sink);
-std::string prometheus_text(const Metrics& metrics, const BuildInfo& build,
-                            const std::vector<Sample>& samples);
+void write_prometheus(const Metrics& metrics,
+                      const BuildInfo& build,
+                      const std::vector<Sample>& samples,
+                      const TextSink& sink);
+std::string
+prometheus_text(const Metrics& metrics, const BuildInfo& build, const std::vector<Sample>& samples);
 
 }  // namespace orlop::telemetry

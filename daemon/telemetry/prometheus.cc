@@ -1,12 +1,12 @@
 // write_prometheus: the exposition, family by family. Cores are added up here and nowhere else.
+#include "daemon/telemetry/metrics.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <map>
 #include <tuple>
-
-#include "daemon/telemetry/metrics.h"
 
 namespace orlop::telemetry {
 
@@ -22,8 +22,9 @@ std::string number_text(double value) {
         return value > 0 ? "+Inf" : "-Inf";
     }
     std::array<char, 400> buffer;
-    const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
-                                   std::chars_format::fixed).ptr;
+    const auto end =
+        std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed)
+            .ptr;
     return std::string(buffer.data(), end);
 }
 
@@ -93,8 +94,9 @@ VariantTable gather_variants(const Metrics& metrics) {
         metrics.core(i).each_traffic([&](const TrafficSeries& traffic) {
             for (const Variant* one = traffic.first_variant(); one != nullptr; one = one->next) {
                 const long grpc = one->grpc_status ? static_cast<long>(*one->grpc_status) : -1;
-                table[VariantKey(traffic.labels(), one->overflow, one->status, grpc,
-                                 one->flags.bits())].push_back(one);
+                table[VariantKey(
+                          traffic.labels(), one->overflow, one->status, grpc, one->flags.bits())]
+                    .push_back(one);
             }
         });
     }
@@ -120,18 +122,22 @@ void write_requests(const VariantTable& table, Exposition& out) {
         for (const Variant* one : variants) {
             total += one->requests.value();
         }
-        out.line("istio_requests_total", variant_labels(std::get<0>(key), *variants[0]),
+        out.line("istio_requests_total",
+                 variant_labels(std::get<0>(key), *variants[0]),
                  std::to_string(total));
     }
 }
 
-void write_histogram(const std::string& name, const std::string& labels,
-                     const HistogramSnapshot& values, Exposition& out) {
+void write_histogram(const std::string& name,
+                     const std::string& labels,
+                     const HistogramSnapshot& values,
+                     Exposition& out) {
     const std::string bucket = name + "_bucket";
     std::uint64_t cumulative = 0;
     for (std::size_t i = 0; i < histogram_bounds.size(); ++i) {
         cumulative += values.buckets[i];
-        out.line(bucket, labels + ",le=\"" + number_text(histogram_bounds[i]) + "\"",
+        out.line(bucket,
+                 labels + ",le=\"" + number_text(histogram_bounds[i]) + "\"",
                  std::to_string(cumulative));
     }
     const std::string count = std::to_string(values.count());
@@ -140,8 +146,11 @@ void write_histogram(const std::string& name, const std::string& labels,
     out.line(name + "_count", labels, count);
 }
 
-void write_histograms(const VariantTable& table, const std::string& name, std::string_view help,
-                      Histogram Variant::*member, Exposition& out) {
+void write_histograms(const VariantTable& table,
+                      const std::string& name,
+                      std::string_view help,
+                      Histogram Variant::* member,
+                      Exposition& out) {
     out.family(name, help, "histogram");
     for (const auto& [key, variants] : table) {
         HistogramSnapshot values;
@@ -176,7 +185,7 @@ void write_tcp(const Metrics& metrics, Exposition& out) {
     struct Family {
         std::string_view name;
         std::string_view help;
-        std::uint64_t TcpTotals::*value;
+        std::uint64_t TcpTotals::* value;
     };
     static constexpr std::array<Family, 4> families = {{
         {"istio_tcp_connections_opened_total", "Connections opened.", &TcpTotals::opened},
@@ -187,7 +196,8 @@ void write_tcp(const Metrics& metrics, Exposition& out) {
     for (const Family& family : families) {
         out.family(family.name, family.help, "counter");
         for (const auto& [labels, totals] : table) {
-            out.line(family.name, std::string(labels) + ",response_flags=\"-\"",
+            out.line(family.name,
+                     std::string(labels) + ",response_flags=\"-\"",
                      std::to_string(totals.*family.value));
         }
     }
@@ -295,28 +305,44 @@ struct OwnCounter {
 };
 // Rows of one family stand together.
 constexpr std::array<OwnCounter, static_cast<std::size_t>(CoreCounter::count_)> own_counters = {{
-    {"orlop_downstream_connections_total", "Connections accepted from pods and peers.", "",
+    {"orlop_downstream_connections_total",
+     "Connections accepted from pods and peers.",
+     "",
      CoreCounter::downstream_connections},
     {"orlop_requests_total", "HTTP exchanges ended.", "", CoreCounter::requests},
-    {"orlop_path_total", "Upstream exchanges by the path they took.", "path=\"plaintext\"",
+    {"orlop_path_total",
+     "Upstream exchanges by the path they took.",
+     "path=\"plaintext\"",
      CoreCounter::path_plaintext},
     {"orlop_path_total", "", "path=\"hbone\"", CoreCounter::path_hbone},
     {"orlop_path_total", "", "path=\"same_node\"", CoreCounter::path_same_node},
-    {"orlop_refused_total", "Connections refused by policy or bound.", "reason=\"strict\"",
+    {"orlop_refused_total",
+     "Connections refused by policy or bound.",
+     "reason=\"strict\"",
      CoreCounter::refused_strict},
     {"orlop_refused_total", "", "reason=\"limit\"", CoreCounter::refused_limit},
-    {"orlop_protocol_errors_total", "Messages refused as malformed.", "",
+    {"orlop_protocol_errors_total",
+     "Messages refused as malformed.",
+     "",
      CoreCounter::protocol_errors},
-    {"orlop_protocol_look_timeouts_total", "Connections whose protocol did not show in time.", "",
+    {"orlop_protocol_look_timeouts_total",
+     "Connections whose protocol did not show in time.",
+     "",
      CoreCounter::protocol_look_timeouts},
-    {"orlop_tls_handshakes_total", "TLS handshakes by how they ended.", "outcome=\"full\"",
+    {"orlop_tls_handshakes_total",
+     "TLS handshakes by how they ended.",
+     "outcome=\"full\"",
      CoreCounter::handshakes},
     {"orlop_tls_handshakes_total", "", "outcome=\"resumed\"", CoreCounter::handshakes_resumed},
     {"orlop_tls_handshakes_total", "", "outcome=\"failed\"", CoreCounter::handshakes_failed},
-    {"orlop_metric_series_overflow_total", "Look-ups counted under \"other\".", "",
+    {"orlop_metric_series_overflow_total",
+     "Look-ups counted under \"other\".",
+     "",
      CoreCounter::series_overflow},
     {"orlop_loop_turns_total", "Turns of the event loop.", "", CoreCounter::loop_turns},
-    {"orlop_core_messages_dropped_total", "Messages between cores that found no room.", "",
+    {"orlop_core_messages_dropped_total",
+     "Messages between cores that found no room.",
+     "",
      CoreCounter::messages_dropped},
 }};
 
@@ -326,7 +352,8 @@ struct OwnGauge {
     CoreGauge gauge;
 };
 constexpr std::array<OwnGauge, static_cast<std::size_t>(CoreGauge::count_)> own_gauges = {{
-    {"orlop_downstream_active", "Open connections from pods and peers.",
+    {"orlop_downstream_active",
+     "Open connections from pods and peers.",
      CoreGauge::downstream_active},
     {"orlop_tunnels_active", "Open HBONE connections.", CoreGauge::tunnels_active},
     {"orlop_streams_active", "Open HBONE streams.", CoreGauge::streams_active},
@@ -366,8 +393,8 @@ void write_samples(const std::vector<Sample>& samples, Exposition& out) {
         families[sample.name].push_back(&sample);
     }
     for (const auto& [name, members] : families) {
-        out.family(name, members[0]->help,
-                   members[0]->type == SampleType::counter ? "counter" : "gauge");
+        out.family(
+            name, members[0]->help, members[0]->type == SampleType::counter ? "counter" : "gauge");
         for (const Sample* sample : members) {
             std::string labels;
             for (const auto& [key, value] : sample->labels) {
@@ -380,27 +407,34 @@ void write_samples(const std::vector<Sample>& samples, Exposition& out) {
 
 }  // namespace
 
-void write_prometheus(const Metrics& metrics, const BuildInfo& build,
-                      const std::vector<Sample>& samples, const TextSink& sink) {
+void write_prometheus(const Metrics& metrics,
+                      const BuildInfo& build,
+                      const std::vector<Sample>& samples,
+                      const TextSink& sink) {
     Exposition out(sink);
     out.family("istio_build", "Version of this program.", "gauge");
     out.line("istio_build",
-             "component=\"proxy\",tag=\"orlop-" + escape_label(build.version) + "\"", "1");
+             "component=\"proxy\",tag=\"orlop-" + escape_label(build.version) + "\"",
+             "1");
     const VariantTable variants = gather_variants(metrics);
     write_requests(variants, out);
-    write_histograms(variants, "istio_request_duration_milliseconds", "Duration of requests.",
-                     &Variant::duration_ms, out);
-    write_histograms(variants, "istio_request_bytes", "Size of requests.",
-                     &Variant::request_bytes, out);
-    write_histograms(variants, "istio_response_bytes", "Size of responses.",
-                     &Variant::response_bytes, out);
+    write_histograms(variants,
+                     "istio_request_duration_milliseconds",
+                     "Duration of requests.",
+                     &Variant::duration_ms,
+                     out);
+    write_histograms(
+        variants, "istio_request_bytes", "Size of requests.", &Variant::request_bytes, out);
+    write_histograms(
+        variants, "istio_response_bytes", "Size of responses.", &Variant::response_bytes, out);
     write_tcp(metrics, out);
     write_clusters(metrics, out);
     write_own(metrics, out);
     write_samples(samples, out);
 }
 
-std::string prometheus_text(const Metrics& metrics, const BuildInfo& build,
+std::string prometheus_text(const Metrics& metrics,
+                            const BuildInfo& build,
                             const std::vector<Sample>& samples) {
     std::string text;
     write_prometheus(metrics, build, samples, [&](std::string_view piece) { text += piece; });

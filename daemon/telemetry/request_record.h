@@ -13,15 +13,15 @@
 //     one->outcome = "connection refused"; one->duration = now - begun;
 #pragma once
 
+#include "daemon/base/clock.h"
+#include "daemon/base/ip.h"
+#include "daemon/telemetry/response_flags.h"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-
-#include "daemon/base/clock.h"
-#include "daemon/base/ip.h"
-#include "daemon/telemetry/response_flags.h"
 
 namespace orlop::telemetry {
 
@@ -47,9 +47,9 @@ struct TryRecord {
     PathTaken path = PathTaken::none;
     std::uint32_t skipped_unusable = 0;  // endpoints out of rotation when it was chosen
     std::uint32_t skipped_tried = 0;     // picks dropped because already tried
-    Duration timer{};                // the timer it ran under; zero: none
+    Duration timer{};                    // the timer it ran under; zero: none
     Duration duration{};
-    Duration back_off{};             // waited before this try
+    Duration back_off{};  // waited before this try
 };
 
 enum class ExchangeKind : std::uint8_t { http, tcp };
@@ -81,8 +81,8 @@ struct RequestRecord {
     ExchangeKind kind = ExchangeKind::http;
     Direction direction = Direction::outbound;
     std::string_view method;
-    std::string_view path;           // with query, as sent to the proxy
-    std::string_view protocol;       // "HTTP/1.1"
+    std::string_view path;      // with query, as sent to the proxy
+    std::string_view protocol;  // "HTTP/1.1"
     std::string_view authority;
     std::string_view user_agent;
     std::string_view x_forwarded_for;
@@ -93,12 +93,12 @@ struct RequestRecord {
     std::uint16_t status = 0;
     std::optional<std::uint32_t> grpc_status;
     ResponseFlags flags;
-    std::string_view details;             // response code details
+    std::string_view details;  // response code details
     std::string_view termination_details;
     std::string_view transport_failure;
-    std::uint64_t bytes_received = 0;     // request body
-    std::uint64_t bytes_sent = 0;         // response body
-    std::uint64_t request_bytes = 0;      // with heads, for istio_request_bytes
+    std::uint64_t bytes_received = 0;  // request body
+    std::uint64_t bytes_sent = 0;      // response body
+    std::uint64_t request_bytes = 0;   // with heads, for istio_request_bytes
     std::uint64_t response_bytes = 0;
 
     // Where it went.
@@ -117,11 +117,11 @@ struct RequestRecord {
 
     // Why.
     std::uint64_t generation = 0;
-    ObjectText route_object;    // http[] element or match that was taken
+    ObjectText route_object;  // http[] element or match that was taken
     ObjectText timeout_object;
     ObjectText retry_object;
-    ObjectText policy_object;   // DestinationRule
-    ObjectText security_object; // PeerAuthentication or AuthorizationPolicy that refused
+    ObjectText policy_object;    // DestinationRule
+    ObjectText security_object;  // PeerAuthentication or AuthorizationPolicy that refused
     std::optional<Duration> route_timeout;
     std::optional<Duration> per_try_timeout;
     std::uint32_t retries_allowed = 0;

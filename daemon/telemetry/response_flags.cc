@@ -7,9 +7,9 @@ namespace orlop::telemetry {
 namespace {
 
 constexpr std::array<std::string_view, response_flag_count> names = {
-    "LH",   "UH", "UT",  "LR", "UR", "UF",  "UC",    "UO",   "NR",   "DI", "FI",
-    "RL",   "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE",  "UMSDR", "RFCF",
-    "NFCF", "DT", "UPE", "NC", "OM", "DF",  "DO",    "DR",   "UDO",  "DENY", "CONNECT"};
+    "LH", "UH",   "UT",   "LR", "UR",  "UF", "UC", "UO",  "NR",    "DI",     "FI",
+    "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE", "UMSDR", "RFCF",   "NFCF",
+    "DT", "UPE",  "NC",   "OM", "DF",  "DO", "DR", "UDO", "DENY",  "CONNECT"};
 
 constexpr std::size_t all_names_bytes() {
     std::size_t total = 0;

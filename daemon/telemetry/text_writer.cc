@@ -6,7 +6,9 @@ namespace {
 
 constexpr std::string_view hex = "0123456789abcdef";
 
-bool is_control(unsigned char c) { return c < 0x20 || c == 0x7F; }
+bool is_control(unsigned char c) {
+    return c < 0x20 || c == 0x7F;
+}
 
 // Length of the well-formed UTF-8 sequence at the front of `text`, 0 when there is none.
 std::size_t utf8_length(std::string_view text) {

@@ -216,7 +216,7 @@ std::string Service::own_addresses() {
     return list;
 }
 
-} // namespace
+}  // namespace
 
 int main() {
     Service service(read_settings());

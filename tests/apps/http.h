@@ -26,7 +26,7 @@ struct Response {
     Fields fields;
     std::string body;
     Framing framing = Framing::length;
-    Fields trailers; // with Framing::chunked
+    Fields trailers;  // with Framing::chunked
 };
 
 inline bool read_fields(Stream& stream, Fields& fields) {
@@ -210,7 +210,7 @@ struct Answer {
     Fields fields;
     std::string body;
     Fields trailers;
-    std::string error; // when not answered
+    std::string error;  // when not answered
 };
 
 struct Call {
@@ -218,7 +218,7 @@ struct Call {
     Fields fields;
     std::string body;
     Framing framing = Framing::length;
-    std::chrono::milliseconds limit{0}; // 0: none
+    std::chrono::milliseconds limit{0};  // 0: none
 };
 
 // A client of one origin. Not thread-safe: one per thread.
@@ -361,4 +361,4 @@ private:
     Stream stream_{-1};
 };
 
-} // namespace orlop::apps
+}  // namespace orlop::apps

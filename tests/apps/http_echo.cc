@@ -52,7 +52,7 @@ void handle(const Request& request, Response& response, const std::string& name)
     }
 }
 
-} // namespace
+}  // namespace
 
 int main() {
     const std::string name = env_or("NAME", env_or("HOSTNAME", "http-echo"));

@@ -181,7 +181,7 @@ int print_many(const Options& options) {
     return tally.success == options.count ? 0 : 1;
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);

@@ -286,7 +286,7 @@ inline int listen_on(const std::string& where) {
         ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
         bound = ::bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any) == 0;
     }
-    if (!bound) { // no IPv6 here
+    if (!bound) {  // no IPv6 here
         if (fd >= 0) {
             ::close(fd);
         }
@@ -321,7 +321,7 @@ public:
 private:
     struct Worker {
         std::atomic<bool> ended{false};
-        std::jthread thread; // joins before `ended` goes
+        std::jthread thread;  // joins before `ended` goes
     };
     std::vector<std::unique_ptr<Worker>> running_;
 };
@@ -339,4 +339,4 @@ private:
     std::mt19937_64 engine_;
 };
 
-} // namespace orlop::apps
+}  // namespace orlop::apps

@@ -23,7 +23,7 @@ void echo(int fd, const std::string& banner) {
     }
 }
 
-} // namespace
+}  // namespace
 
 int main() {
     ::signal(SIGPIPE, SIG_IGN);

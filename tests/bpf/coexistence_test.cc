@@ -157,4 +157,4 @@ TEST_F(Coexistence, a_healthy_machine_passes_every_check) {
     EXPECT_NE(opened.error().context.find("/proc/orlop"), std::string::npos);
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

@@ -85,11 +85,11 @@ TEST_F(HostilePod, no_plaintext_gets_in_or_out_while_a_strict_pod_changes_hands)
     for (int round = 0; round < 5; ++round) {
         int seen = probes;
         EXPECT_TRUE(eventually([&] { return probes > seen + 20; }));
-        listeners_.reset(); // dies
+        listeners_.reset();  // dies
         datapath_.reset();
         seen = probes;
         EXPECT_TRUE(eventually([&] { return probes > seen + 20; }));
-        start(); // re-adopted: programs replaced, listeners entered again
+        start();  // re-adopted: programs replaced, listeners entered again
     }
     stop = true;
     in4.join();
@@ -155,4 +155,4 @@ TEST_F(HostilePod, threads_make_sockets_in_the_right_namespace_and_come_home) {
     EXPECT_EQ(wrong, 0);
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

@@ -175,4 +175,4 @@ TEST_F(Inbound, two_pods_keep_their_listeners_apart) {
     EXPECT_EQ(peer_address(delivered.get()).ip, ip(a4));
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

@@ -226,7 +226,7 @@ TEST_F(Lifecycle, a_deleted_pod_frees_its_namespace) {
     pod_.reset();
     run("ip netns del " + name_ + "a");
     ASSERT_TRUE(datapath_->forget("test/a"));
-    EXPECT_TRUE(eventually([&] { // b's end of the veth pair goes with the namespace
+    EXPECT_TRUE(eventually([&] {  // b's end of the veth pair goes with the namespace
         return run("ip -n " + name_ + "b link show eth0").find("does not exist") !=
                std::string::npos;
     }));
@@ -406,4 +406,4 @@ TEST_F(Lifecycle, the_time_to_enrol_is_printed) {
     }
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

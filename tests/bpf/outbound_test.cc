@@ -216,4 +216,4 @@ TEST_F(Outbound, a_wildcard_listener_of_the_app_never_takes_a_looped_connection)
     EXPECT_TRUE(nothing_to_accept(trap.get()));
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

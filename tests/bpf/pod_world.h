@@ -40,9 +40,9 @@ protected:
 
     Options options() const;
     std::string netns_path(const std::string& pod) const;
-    PodSpec spec(const std::string& pod) const;            // uid "test/<pod>"
-    std::string run(const std::string& command) const;     // output of a shell command
-    std::string netns_state(const std::string& pod) const; // rules, routes, sysctl
+    PodSpec spec(const std::string& pod) const;             // uid "test/<pod>"
+    std::string run(const std::string& command) const;      // output of a shell command
+    std::string netns_state(const std::string& pod) const;  // rules, routes, sysctl
     void in(const std::string& pod, const std::function<void()>& body) const;
 
     // Opens the datapath, enrols pod a, keeps its listeners.
@@ -64,14 +64,14 @@ protected:
     std::optional<Listeners> listeners_;
 };
 
-int connect_socket(int socket, const SocketAddress& to); // 0 or errno; AF of the socket decides
-UniqueFd accept_from(int listener); // waits up to 5 s; invalid when nothing came
+int connect_socket(int socket, const SocketAddress& to);  // 0 or errno; AF of the socket decides
+UniqueFd accept_from(int listener);  // waits up to 5 s; invalid when nothing came
 bool nothing_to_accept(int listener);
 SocketAddress local_address(int socket);
 SocketAddress peer_address(int socket);
-bool exchange_bytes(int from, int to); // a few bytes in each direction
+bool exchange_bytes(int from, int to);  // a few bytes in each direction
 
 // Bounded waiting for something the kernel does on its own time.
 bool eventually(const std::function<bool()>& holds);
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

@@ -38,7 +38,7 @@ std::string cgroup_mount() {
     return found;
 }
 
-} // namespace
+}  // namespace
 
 void PodWorld::SetUp() {
     if (::geteuid() != 0) {
@@ -70,7 +70,7 @@ void PodWorld::SetUp() {
         a6,
         b6);
     ASSERT_EQ(run(script), "done\n") << "namespaces could not be made";
-    ASSERT_TRUE(eventually([&] { // the carrier comes up on the kernel's own time
+    ASSERT_TRUE(eventually([&] {  // the carrier comes up on the kernel's own time
         return run("ip -n " + a + " link show eth0 | grep -c 'state UP'").ends_with("1\n");
     }));
 }
@@ -262,4 +262,4 @@ bool eventually(const std::function<bool()>& holds) {
     return false;
 }
 
-} // namespace orlop::datapath::test
+}  // namespace orlop::datapath::test

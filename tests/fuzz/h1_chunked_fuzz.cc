@@ -47,7 +47,7 @@ decode(Framing framing, std::uint64_t length, std::string_view text, std::size_t
             received = std::min(text.size(), received + piece);
         }
     }
-    std::abort(); // no progress
+    std::abort();  // no progress
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

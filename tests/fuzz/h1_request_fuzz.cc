@@ -25,7 +25,7 @@ static void check_round_trip(const RequestHead& head) {
     how.upgrading = head.upgrade_requested ? Upgrading::yes : Upgrading::no;
     const auto written = write_request_head(room, head, how);
     if (!written) {
-        require(head.version_minor == 0); // 1.0 may lack a Host, and then nothing names the server
+        require(head.version_minor == 0);  // 1.0 may lack a Host, and then nothing names the server
         return;
     }
     RequestHead again;

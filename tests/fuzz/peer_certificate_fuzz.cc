@@ -55,7 +55,7 @@ void judge_der(World& world, std::span<const std::uint8_t> input, PeerRole role)
     }
 }
 
-} // namespace
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static World world;

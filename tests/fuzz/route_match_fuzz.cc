@@ -3,15 +3,14 @@
 // Beside "no crash": a condition and its negation never both hold; text a regex cannot read holds
 // for neither; the reported match belongs to the returned route and no earlier route matches; the
 // parsers of header values accept only their grammar.
-#include <fuzzer/FuzzedDataProvider.h>
-
-#include <cstdlib>
-#include <string>
-#include <vector>
-
 #include "daemon/decide/balance.h"
 #include "daemon/decide/match_route.h"
 #include "daemon/decide/retry.h"
+
+#include <cstdlib>
+#include <fuzzer/FuzzedDataProvider.h>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -44,8 +43,7 @@ StringMatch read_match(FuzzedDataProvider& input) {
     return out;
 }
 
-void read_pairs(FuzzedDataProvider& input,
-                std::vector<std::pair<std::string, StringMatch>>& out) {
+void read_pairs(FuzzedDataProvider& input, std::vector<std::pair<std::string, StringMatch>>& out) {
     const int count = input.ConsumeIntegralInRange<int>(0, 3);
     for (int i = 0; i < count; ++i) {
         std::string name = input.ConsumeRandomLengthString(text_bytes_max);
@@ -135,8 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                               .source_labels = &labels};
 
     const HttpMatch* which = nullptr;
-    const orlop::model::HttpRoute* found =
-        orlop::decide::match_route(host, request, &which);
+    const orlop::model::HttpRoute* found = orlop::decide::match_route(host, request, &which);
     for (const orlop::model::HttpRoute& route : host.routes) {
         for (const HttpMatch& match : route.matches) {
             check_negation(match, request);

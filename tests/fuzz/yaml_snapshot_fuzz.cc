@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             auto again = parse_yaml(to_yaml(*stored->object->tree));
             if (!again || again->size() != 1 ||
                 to_json(again->front()) != to_json(*stored->object->tree)) {
-                __builtin_trap(); // what we print must mean what we read
+                __builtin_trap();  // what we print must mean what we read
             }
         }
     }

@@ -1,13 +1,13 @@
 // analyze: findings about files, before anything is applied, or about what is in force.
 #include "daemon/control/analyze.h"
 
-#include <fmt/core.h>
-
-#include <nlohmann/json.hpp>
-
 #include "daemon/app/api_views.h"
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/table.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
 
 namespace orlop::app::cli {
 
@@ -28,11 +28,11 @@ Result<json> analyze_files(Session& session, const std::vector<std::string>& fil
             return std::unexpected(text.error());
         }
         std::string name = file == "-" ? "<stdin>" : file;
-        store.replace_source(name,
-                             control::decode_text(*text, {.file = name,
-                                                          .default_namespace =
-                                                              session.ns_or_default()}),
-                             ++order);
+        store.replace_source(
+            name,
+            control::decode_text(*text,
+                                 {.file = name, .default_namespace = session.ns_or_default()}),
+            ++order);
     }
     return findings_json(control::analyze(store));
 }
@@ -49,8 +49,8 @@ Result<json> analyze_live(Session& session) {
 }  // namespace
 
 int run_analyze(Session& session, const AnalyzeOptions& options) {
-    auto findings = options.files.empty() ? analyze_live(session)
-                                          : analyze_files(session, options.files);
+    auto findings =
+        options.files.empty() ? analyze_live(session) : analyze_files(session, options.files);
     if (!findings) {
         return tell_error(session, findings.error());
     }

@@ -1,14 +1,14 @@
 // apply and delete: to orlopd, and in a lab each document to whom it belongs.
-#include <fmt/core.h>
-
-#include <algorithm>
-#include <nlohmann/json.hpp>
-
 #include "daemon/app/api_apply.h"
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/documents.h"
 #include "daemon/app/cli/table.h"
 #include "daemon/lab/lab.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace orlop::app::cli {
 
@@ -20,8 +20,10 @@ enum class Verb : unsigned char { apply, remove };
 enum class Mode : unsigned char { real, dry_run };
 
 std::string target_of(const Session& session, Verb verb, Mode mode, const std::string& file) {
-    return fmt::format("/{}?file={}&namespace={}{}", verb == Verb::apply ? "apply" : "delete",
-                       percent_encode(file), percent_encode(session.ns_or_default()),
+    return fmt::format("/{}?file={}&namespace={}{}",
+                       verb == Verb::apply ? "apply" : "delete",
+                       percent_encode(file),
+                       percent_encode(session.ns_or_default()),
                        mode == Mode::dry_run ? "&dry-run=true" : "");
 }
 
@@ -49,8 +51,8 @@ int print_results(Session& session, const Answer& answer) {
         std::string action = result.value("action", "");
         bool talk = action == "ignored" || action == "not found";
         const char* why = action == "ignored" ? ": not an object of the mesh" : "";
-        fmt::print(talk ? session.err : session.out, "{} {}{}\n", result.value("object", ""),
-                   action, why);
+        fmt::print(
+            talk ? session.err : session.out, "{} {}{}\n", result.value("object", ""), action, why);
         code = action == "not found" ? exit_code::failed : code;
     }
     return code;
@@ -65,8 +67,12 @@ void refresh_others(const Session& session, const std::string& but) {
     }
 }
 
-int to_daemon(Session& session, const Target& target, Verb verb, Mode mode,
-              const std::string& file, const std::string& text) {
+int to_daemon(Session& session,
+              const Target& target,
+              Verb verb,
+              Mode mode,
+              const std::string& file,
+              const std::string& text) {
     auto answer = ask(target.socket, "POST", target_of(session, verb, mode, file), text);
     if (!answer) {
         return tell_error(session, answer.error());
@@ -95,12 +101,16 @@ bool nobody_there(const Error& error) {
     return error.kind == ErrorKind::not_found || error.kind == ErrorKind::refused;
 }
 
-int apply_in_lab(Session& session, const Target& target, const std::string& file,
+int apply_in_lab(Session& session,
+                 const Target& target,
+                 const std::string& file,
                  const std::string& text) {
     SplitText parts = split_documents(text);
     if (!parts.mesh.empty()) {  // what orlopd refuses must not be half done
-        auto answer = ask(target.socket, "POST",
-                          target_of(session, Verb::apply, Mode::dry_run, file), parts.mesh);
+        auto answer = ask(target.socket,
+                          "POST",
+                          target_of(session, Verb::apply, Mode::dry_run, file),
+                          parts.mesh);
         if (!answer && nobody_there(answer.error())) {
             fmt::print(session.err,
                        "orlopctl: no orlopd in this lab: objects are stored unchecked\n");
@@ -120,7 +130,9 @@ int apply_in_lab(Session& session, const Target& target, const std::string& file
     return to_daemon(session, target, Verb::apply, Mode::real, file, parts.mesh);
 }
 
-int delete_in_lab(Session& session, const Target& target, const std::string& file,
+int delete_in_lab(Session& session,
+                  const Target& target,
+                  const std::string& file,
                   const std::string& text) {
     SplitText parts = split_documents(text);
     int code = exit_code::ok;
@@ -131,24 +143,26 @@ int delete_in_lab(Session& session, const Target& target, const std::string& fil
         }
         code = to_daemon(session, target, Verb::remove, Mode::real, file, parts.mesh);
     }
-    int lab_code = parts.lab.empty() ? exit_code::ok
-                                     : to_lab(session, Verb::remove, file, parts.lab);
+    int lab_code =
+        parts.lab.empty() ? exit_code::ok : to_lab(session, Verb::remove, file, parts.lab);
     return std::max(code, lab_code);
 }
 
-template <class Each> int each_file(Session& session, const std::vector<std::string>& files,
-                                    Each each) {
+template <class Each>
+int each_file(Session& session, const std::vector<std::string>& files, Each each) {
     int code = exit_code::ok;
     for (const std::string& file : files) {
         auto text = read_input(session, file);
-        int one = text ? each(file == "-" ? "<stdin>" : file, *text)
-                       : tell_error(session, text.error());
+        int one =
+            text ? each(file == "-" ? "<stdin>" : file, *text) : tell_error(session, text.error());
         code = std::max(code, one);
     }
     return code;
 }
 
-int delete_by_name(Session& session, const Target& target, const std::string& kind,
+int delete_by_name(Session& session,
+                   const Target& target,
+                   const std::string& kind,
                    const std::string& name) {
     if (target.in_lab && is_lab_kind(kind)) {
         lab::Lab lab({session.lab_dir, session.lab_prefix});
@@ -161,11 +175,16 @@ int delete_by_name(Session& session, const Target& target, const std::string& ki
     }
     std::string canonical = canonical_kind(kind);
     if (canonical.empty()) {
-        return tell_error(session, "unknown kind '" + kind + "'; try virtualservice, "
-                                   "destinationrule, peerauthentication", exit_code::usage);
+        return tell_error(session,
+                          "unknown kind '" + kind +
+                              "'; try virtualservice, "
+                              "destinationrule, peerauthentication",
+                          exit_code::usage);
     }
-    std::string path = fmt::format("/delete?kind={}&namespace={}&name={}", canonical,
-                                   percent_encode(session.ns_or_default()), percent_encode(name));
+    std::string path = fmt::format("/delete?kind={}&namespace={}&name={}",
+                                   canonical,
+                                   percent_encode(session.ns_or_default()),
+                                   percent_encode(name));
     auto answer = ask(target.socket, "POST", path);
     if (!answer) {
         return tell_error(session, answer.error());
@@ -206,13 +225,12 @@ int run_delete(Session& session, const DeleteOptions& options) {
     }
     Target target = find_target(session);
     if (!options.files.empty()) {
-        return each_file(session, options.files,
-                         [&](const std::string& file, const std::string& text) {
-                             return target.in_lab
-                                        ? delete_in_lab(session, target, file, text)
-                                        : to_daemon(session, target, Verb::remove, Mode::real,
-                                                    file, text);
-                         });
+        return each_file(
+            session, options.files, [&](const std::string& file, const std::string& text) {
+                return target.in_lab
+                           ? delete_in_lab(session, target, file, text)
+                           : to_daemon(session, target, Verb::remove, Mode::real, file, text);
+            });
     }
     auto words = split_object_words(options.words);
     if (!words || words->name.empty()) {

@@ -1,14 +1,14 @@
 #include "daemon/app/cli/arguments.h"
 
+#include "daemon/app/cli/commands.h"
+#include "daemon/app/version.h"
+
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <functional>
 #include <sstream>
-
-#include "daemon/app/cli/commands.h"
-#include "daemon/app/version.h"
 
 namespace orlop::app::cli {
 namespace {
@@ -71,7 +71,8 @@ void declare_objects(CLI::App& app, Wishes& w) {
     auto* analyze = app.add_subcommand("analyze", "look for mistakes, in files or in force");
     analyze->add_option("files", w.analyze.files, "YAML files; none: what orlopd has");
     analyze
-        ->add_option("--failure-threshold", w.analyze.failure_threshold,
+        ->add_option("--failure-threshold",
+                     w.analyze.failure_threshold,
                      "exit 79 from this severity on: info, warning, error")
         ->transform(CLI::IsMember({"info", "warning", "error"}, CLI::ignore_case));
     on(analyze, w, [&w] { return run_analyze(w.session, w.analyze); });
@@ -102,8 +103,9 @@ void declare_daemon(CLI::App& app, Wishes& w) {
 
     auto* config = app.add_subcommand("config", "tables in force: workloads, routes, ...");
     config->alias("proxy-config")->alias("pc");
-    config->add_option("table", w.table,
-                       "workloads, routes, destinations, endpoints, policies, certs")
+    config
+        ->add_option(
+            "table", w.table, "workloads, routes, destinations, endpoints, policies, certs")
         ->required()
         ->check(CLI::IsMember(
             {"workloads", "routes", "destinations", "endpoints", "policies", "certs"}));
@@ -126,8 +128,9 @@ void declare_daemon(CLI::App& app, Wishes& w) {
     declare_kernel_options(uninstall, w.uninstall);
     on(uninstall, w, [&w] { return run_uninstall(w.session, w.uninstall); });
 
-    on(app.add_subcommand("version", "versions of orlopctl and orlopd"), w,
-       [&w] { return run_version(w.session); });
+    on(app.add_subcommand("version", "versions of orlopctl and orlopd"), w, [&w] {
+        return run_version(w.session);
+    });
 }
 
 void declare_lab_up(CLI::App* lab, Wishes& w) {
@@ -144,12 +147,15 @@ void declare_lab_up(CLI::App* lab, Wishes& w) {
     up->add_option("--wait", w.up.wait_seconds, "seconds for pods to be ready; 0: no wait")
         ->check(CLI::Range(0, 3600));
     on(up, w, [&w] { return run_lab_up(w.session, w.up); });
-    on(lab->add_subcommand("down", "remove the lab and every trace of it"), w,
-       [&w] { return run_lab_down(w.session); });
-    on(lab->add_subcommand("ps", "nodes, pods, services, jobs"), w,
-       [&w] { return run_lab_ps(w.session); });
-    on(lab->add_subcommand("supervise", "the lab's own process")->group(""), w,
-       [&w] { return run_lab_supervise(w.session); });
+    on(lab->add_subcommand("down", "remove the lab and every trace of it"), w, [&w] {
+        return run_lab_down(w.session);
+    });
+    on(lab->add_subcommand("ps", "nodes, pods, services, jobs"), w, [&w] {
+        return run_lab_ps(w.session);
+    });
+    on(lab->add_subcommand("supervise", "the lab's own process")->group(""), w, [&w] {
+        return run_lab_supervise(w.session);
+    });
 }
 
 void declare_lab_pods(CLI::App* lab, Wishes& w) {
@@ -173,8 +179,8 @@ void declare_lab_pods(CLI::App* lab, Wishes& w) {
     on(scale, w, [&w] { return run_lab_scale(w.session, w.scale); });
 
     for (const char* name : {"label", "annotate"}) {
-        auto target = std::string_view(name) == "label" ? LabMetadata::labels
-                                                        : LabMetadata::annotations;
+        auto target =
+            std::string_view(name) == "label" ? LabMetadata::labels : LabMetadata::annotations;
         auto* sub = lab->add_subcommand(name, "KIND NAME key=value key- ...");
         sub->add_option("words", w.label.words, "KIND NAME, then changes")->required();
         on(sub, w, [&w, target] {
@@ -243,7 +249,8 @@ int run(const std::vector<std::string>& arguments, Session session) {
     CLI::App app{"orlopctl: orlop at work, and what to tell it", "orlopctl"};
     app.set_version_flag("--version", version);
     app.require_subcommand(1);
-    app.add_option("--socket", wishes.session.socket,
+    app.add_option("--socket",
+                   wishes.session.socket,
                    "admin socket (ORLOP_SOCKET, /run/orlop/orlopd.sock, else the lab's n1)");
     app.add_option("-o,--output", wishes.output, "table, json or yaml")
         ->check(CLI::IsMember({"table", "json", "yaml"}));

@@ -1,10 +1,10 @@
 // orlopctl's command line: one sub-command per thing to do, run with the session's streams.
 #pragma once
 
+#include "daemon/app/cli/session.h"
+
 #include <string>
 #include <vector>
-
-#include "daemon/app/cli/session.h"
 
 namespace orlop::app::cli {
 

@@ -1,12 +1,12 @@
 // check and uninstall: what concerns the machine itself.
-#include <fmt/core.h>
-#include <unistd.h>
-
-#include <nlohmann/json.hpp>
-
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/table.h"
 #include "daemon/datapath/datapath.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
 
 namespace orlop::app::cli {
 
@@ -24,7 +24,9 @@ datapath::Options datapath_options(const KernelOptions& kernel) {
 }
 
 json row(std::string name, std::string level, std::string detail, std::string remedy) {
-    return {{"name", std::move(name)}, {"level", std::move(level)}, {"detail", std::move(detail)},
+    return {{"name", std::move(name)},
+            {"level", std::move(level)},
+            {"detail", std::move(detail)},
             {"remedy", std::move(remedy)}};
 }
 
@@ -50,8 +52,10 @@ void add_daemon(const std::string& socket, json& rows) {
     }
     std::string node = status->value("node", "");
     bool ready = status->value("ready", false);
-    rows.push_back(row("orlopd on " + node, ready ? "ok" : "failure",
-                       fmt::format("version {}, generation {}", status->value("version", ""),
+    rows.push_back(row("orlopd on " + node,
+                       ready ? "ok" : "failure",
+                       fmt::format("version {}, generation {}",
+                                   status->value("version", ""),
                                    status->value("generation", 0)),
                        ready ? "" : "it starts or stops: try again, look at its log"));
     const json& pods = (*status)["pods"];
@@ -60,14 +64,16 @@ void add_daemon(const std::string& socket, json& rows) {
         waiting += (waiting.empty() ? "" : ", ") + pod.value("pod", "") + " (" +
                    pod.value("reason", "") + ")";
     }
-    rows.push_back(row("pods of " + node + " enrolled", waiting.empty() ? "ok" : "failure",
-                       waiting.empty() ? fmt::format("{} of {} local pods",
-                                                     pods.value("enrolled", 0),
-                                                     pods.value("local", 0))
-                                       : waiting,
-                       waiting.empty() ? "" : "orlopctl status shows each"));
+    rows.push_back(row(
+        "pods of " + node + " enrolled",
+        waiting.empty() ? "ok" : "failure",
+        waiting.empty()
+            ? fmt::format("{} of {} local pods", pods.value("enrolled", 0), pods.value("local", 0))
+            : waiting,
+        waiting.empty() ? "" : "orlopctl status shows each"));
     int errors = (*status)["findings"].value("error", 0);
-    rows.push_back(row("configuration of " + node, errors == 0 ? "ok" : "warning",
+    rows.push_back(row("configuration of " + node,
+                       errors == 0 ? "ok" : "warning",
                        errors == 0 ? "no errors" : fmt::format("{} errors", errors),
                        errors == 0 ? "" : "orlopctl analyze lists them"));
 }
@@ -82,11 +88,14 @@ int print_checks(Session& session, const json& rows) {
             std::string level = one.value("level", "");
             std::string detail = one.value("detail", "");
             std::string remedy = one.value("remedy", "");
-            fmt::print(session.out, "{} {}{}{}\n",
+            fmt::print(session.out,
+                       "{} {}{}{}\n",
                        level == "ok"        ? "√"
                        : level == "warning" ? "‼"
                                             : "×",
-                       one.value("name", ""), detail.empty() ? "" : ": ", detail);
+                       one.value("name", ""),
+                       detail.empty() ? "" : ": ",
+                       detail);
             if (!remedy.empty()) {
                 fmt::print(session.out, "    {}\n", remedy);
             }
@@ -120,8 +129,9 @@ int run_uninstall(Session& session, const KernelOptions& options) {
         auto status = parse_json(answer->body);
         if (status && status->is_object() &&
             status->value("instance", "default") == options.instance) {
-            return tell_error(session, "orlopd still serves " + target.socket +
-                                           "; stop it first, then uninstall");
+            return tell_error(session,
+                              "orlopd still serves " + target.socket +
+                                  "; stop it first, then uninstall");
         }
     }
     auto removed = datapath::Datapath::uninstall(datapath_options(options));

@@ -2,10 +2,10 @@
 // fills the option structs and calls them.
 #pragma once
 
+#include "daemon/app/cli/session.h"
+
 #include <string>
 #include <vector>
-
-#include "daemon/app/cli/session.h"
 
 namespace orlop::app::cli {
 
@@ -29,8 +29,8 @@ int run_get(Session& session, const GetOptions& options);
 int run_describe(Session& session, const GetOptions& options);
 
 struct AnalyzeOptions {
-    std::vector<std::string> files;            // empty: what orlopd has
-    std::string failure_threshold = "warning"; // info, warning, error
+    std::vector<std::string> files;             // empty: what orlopd has
+    std::string failure_threshold = "warning";  // info, warning, error
 };
 int run_analyze(Session& session, const AnalyzeOptions& options);
 

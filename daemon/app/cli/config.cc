@@ -1,10 +1,10 @@
 // config: the Snapshot's tables, in istioctl's columns where it has them.
+#include "daemon/app/cli/commands.h"
+#include "daemon/app/cli/table.h"
+
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
-
-#include "daemon/app/cli/commands.h"
-#include "daemon/app/cli/table.h"
 
 namespace orlop::app::cli {
 
@@ -41,19 +41,24 @@ std::string destinations_of(const json& route) {
 }
 
 Table workloads(const json& rows) {
-    Table table({"NAMESPACE", "POD NAME", "ADDRESS", "NODE", "PROTOCOL", "MTLS", "ENROLLED",
-                 "IDENTITY"});
+    Table table(
+        {"NAMESPACE", "POD NAME", "ADDRESS", "NODE", "PROTOCOL", "MTLS", "ENROLLED", "IDENTITY"});
     for (const json& row : rows) {
-        table.add({row.value("namespace", ""), row.value("pod", ""), joined(row["addresses"]),
-                   row.value("node", ""), row.value("protocol", ""), row.value("mtls", ""),
-                   row.value("enrolled", false) ? "yes" : "no", row.value("identity", "")});
+        table.add({row.value("namespace", ""),
+                   row.value("pod", ""),
+                   joined(row["addresses"]),
+                   row.value("node", ""),
+                   row.value("protocol", ""),
+                   row.value("mtls", ""),
+                   row.value("enrolled", false) ? "yes" : "no",
+                   row.value("identity", "")});
     }
     return table;
 }
 
 Table routes(const json& rows) {
-    Table table({"NAME", "VHOST NAME", "MATCH", "TIMEOUT", "RETRIES", "DESTINATION",
-                 "VIRTUAL SERVICE"});
+    Table table(
+        {"NAME", "VHOST NAME", "MATCH", "TIMEOUT", "RETRIES", "DESTINATION", "VIRTUAL SERVICE"});
     for (const json& host : rows) {
         for (const json& route : host["routes"]) {
             std::string match;
@@ -62,22 +67,32 @@ Table routes(const json& rows) {
             }
             table.add({std::to_string(host.value("port", 0)),
                        fmt::format("{}:{}", host.value("host", ""), host.value("port", 0)),
-                       match.empty() ? "/*" : match, milliseconds(route["timeoutMs"]),
+                       match.empty() ? "/*" : match,
+                       milliseconds(route["timeoutMs"]),
                        std::to_string(route["retries"].value("attempts", 0)),
-                       destinations_of(route), object_name(route["source"])});
+                       destinations_of(route),
+                       object_name(route["source"])});
         }
     }
     return table;
 }
 
 Table destinations(const json& rows) {
-    Table table({"SERVICE FQDN", "PORT", "SUBSET", "PROTOCOL", "LOAD BALANCER", "ENDPOINTS",
+    Table table({"SERVICE FQDN",
+                 "PORT",
+                 "SUBSET",
+                 "PROTOCOL",
+                 "LOAD BALANCER",
+                 "ENDPOINTS",
                  "DESTINATION RULE"});
     for (const json& row : rows) {
         std::string subset = row.value("subset", "");
-        table.add({row.value("host", ""), std::to_string(row.value("port", 0)),
-                   subset.empty() ? "-" : subset, row.value("protocol", ""),
-                   row.value("loadBalancing", ""), std::to_string(row.value("endpoints", 0)),
+        table.add({row.value("host", ""),
+                   std::to_string(row.value("port", 0)),
+                   subset.empty() ? "-" : subset,
+                   row.value("protocol", ""),
+                   row.value("loadBalancing", ""),
+                   std::to_string(row.value("endpoints", 0)),
                    object_name(row["source"])});
     }
     return table;
@@ -86,8 +101,11 @@ Table destinations(const json& rows) {
 Table endpoints(const json& rows) {
     Table table({"ENDPOINT", "STATUS", "PROTOCOL", "POD", "CLUSTER"});
     for (const json& row : rows) {
-        table.add({row.value("endpoint", ""), row.value("status", ""), row.value("protocol", ""),
-                   row.value("pod", ""), row.value("cluster", "")});
+        table.add({row.value("endpoint", ""),
+                   row.value("status", ""),
+                   row.value("protocol", ""),
+                   row.value("pod", ""),
+                   row.value("cluster", "")});
     }
     return table;
 }
@@ -99,8 +117,11 @@ Table policies(const json& rows) {
         for (const auto& [port, mode] : row["portLevelMtls"].items()) {
             ports += (ports.empty() ? "" : ",") + port + "=" + mode.get<std::string>();
         }
-        table.add({row.value("namespace", ""), row.value("pod", ""),
-                   row.value("enrolled", false) ? "yes" : "no", row.value("mtls", ""), ports,
+        table.add({row.value("namespace", ""),
+                   row.value("pod", ""),
+                   row.value("enrolled", false) ? "yes" : "no",
+                   row.value("mtls", ""),
+                   ports,
                    row.value("networkPolicy", false) ? "yes" : "no"});
     }
     return table;
@@ -109,8 +130,12 @@ Table policies(const json& rows) {
 Table certificates(const json& rows) {
     Table table({"IDENTITY", "TYPE", "NOT BEFORE", "NOT AFTER", "RENEWAL", "SERIAL"});
     for (const json& row : rows) {
-        table.add({row.value("identity", ""), row.value("type", ""), row.value("notBefore", ""),
-                   row.value("notAfter", ""), row.value("renewAt", ""), row.value("serial", "")});
+        table.add({row.value("identity", ""),
+                   row.value("type", ""),
+                   row.value("notBefore", ""),
+                   row.value("notAfter", ""),
+                   row.value("renewAt", ""),
+                   row.value("serial", "")});
     }
     return table;
 }

@@ -1,18 +1,30 @@
 #include "daemon/app/cli/documents.h"
 
-#include <algorithm>
-#include <array>
-
 #include "daemon/control/objects/validate.h"
 #include "daemon/control/yaml_document.h"
+
+#include <algorithm>
+#include <array>
 
 namespace orlop::app::cli {
 namespace {
 
-constexpr std::array<std::string_view, 16> lab_kinds = {
-    "deployment", "deployments", "deploy", "job",      "jobs",           "pod",
-    "pods",       "po",          "service", "services", "svc",            "namespace",
-    "namespaces", "ns",          "serviceaccount",      "serviceaccounts"};
+constexpr std::array<std::string_view, 16> lab_kinds = {"deployment",
+                                                        "deployments",
+                                                        "deploy",
+                                                        "job",
+                                                        "jobs",
+                                                        "pod",
+                                                        "pods",
+                                                        "po",
+                                                        "service",
+                                                        "services",
+                                                        "svc",
+                                                        "namespace",
+                                                        "namespaces",
+                                                        "ns",
+                                                        "serviceaccount",
+                                                        "serviceaccounts"};
 
 bool separates(std::string_view line) {
     return line == "---" || line.starts_with("--- ") || line.starts_with("---\t") ||

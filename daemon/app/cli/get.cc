@@ -1,12 +1,12 @@
 // get and describe: objects, with what the mesh thinks of them.
+#include "daemon/app/api_apply.h"
+#include "daemon/app/cli/commands.h"
+#include "daemon/app/cli/table.h"
+
 #include <fmt/core.h>
 
 #include <chrono>
 #include <nlohmann/json.hpp>
-
-#include "daemon/app/api_apply.h"
-#include "daemon/app/cli/commands.h"
-#include "daemon/app/cli/table.h"
 
 namespace orlop::app::cli {
 
@@ -22,9 +22,11 @@ std::int64_t now_ns() {
 
 Result<json> fetch_objects(Session& session, const KindAndName& wanted, const std::string& ns) {
     std::string kind = wanted.kind == "all" ? "" : wanted.kind;
-    auto body = fetch(session, fmt::format("/objects?kind={}&namespace={}&name={}",
-                                           percent_encode(kind), percent_encode(ns),
-                                           percent_encode(wanted.name)));
+    auto body = fetch(session,
+                      fmt::format("/objects?kind={}&namespace={}&name={}",
+                                  percent_encode(kind),
+                                  percent_encode(ns),
+                                  percent_encode(wanted.name)));
     if (!body) {
         return std::unexpected(body.error());
     }
@@ -36,8 +38,8 @@ Result<json> fetch_objects(Session& session, const KindAndName& wanted, const st
 }
 
 std::string hosts_of(const json& object) {
-    const json spec = object.contains("object") ? object["object"].value("spec", json::object())
-                                                : json::object();
+    const json spec =
+        object.contains("object") ? object["object"].value("spec", json::object()) : json::object();
     if (!spec.is_object()) {
         return "";
     }
@@ -75,8 +77,11 @@ void print_table(Session& session, const json& objects) {
     std::int64_t now = now_ns();
     for (const json& object : objects) {
         std::size_t findings = object["findings"].size();
-        table.add({object.value("namespace", ""), object.value("kind", ""),
-                   object.value("name", ""), hosts_of(object), object.value("state", ""),
+        table.add({object.value("namespace", ""),
+                   object.value("kind", ""),
+                   object.value("name", ""),
+                   hosts_of(object),
+                   object.value("state", ""),
                    findings == 0 ? "" : std::to_string(findings),
                    age_of(object.value("createdNs", std::int64_t{0}), now),
                    fmt::format("{}:{}", object.value("file", ""), object.value("line", 0))});
@@ -119,13 +124,19 @@ namespace {
 
 void describe_one(Session& session, const json& object) {
     std::int64_t created = object.value("createdNs", std::int64_t{0});
-    fmt::print(session.out, "Name:       {}\nNamespace:  {}\nKind:       {}\n",
-               object.value("name", ""), object.value("namespace", ""), object.value("kind", ""));
+    fmt::print(session.out,
+               "Name:       {}\nNamespace:  {}\nKind:       {}\n",
+               object.value("name", ""),
+               object.value("namespace", ""),
+               object.value("kind", ""));
     if (object.contains("apiVersion")) {
         fmt::print(session.out, "API:        {}\n", object.value("apiVersion", ""));
     }
-    fmt::print(session.out, "State:      {}\nSource:     {}:{}\nAge:        {}\n",
-               object.value("state", ""), object.value("file", ""), object.value("line", 0),
+    fmt::print(session.out,
+               "State:      {}\nSource:     {}:{}\nAge:        {}\n",
+               object.value("state", ""),
+               object.value("file", ""),
+               object.value("line", 0),
                age_of(created, now_ns()));
     if (object.contains("labels") && !object["labels"].empty()) {
         std::string text;
@@ -161,8 +172,9 @@ int run_describe(Session& session, const GetOptions& options) {
         return tell_error(session, objects.error());
     }
     if (objects->empty()) {
-        return tell_error(session, words->kind + " " + words->name +
-                                       " not found; see orlopctl get " + words->kind + " -A");
+        return tell_error(session,
+                          words->kind + " " + words->name + " not found; see orlopctl get " +
+                              words->kind + " -A");
     }
     if (print_structured(session, *objects)) {
         return exit_code::ok;

@@ -1,15 +1,15 @@
 // orlopctl lab: pods of one machine, through daemon/lab.
 #include "daemon/lab/lab.h"
 
-#include <fmt/core.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include <nlohmann/json.hpp>
-
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/table.h"
 #include "daemon/base/clock.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <unistd.h>
 
 namespace orlop::app::cli {
 
@@ -33,33 +33,55 @@ std::string pod_name(const Session& session, const std::string& pod) {
 }
 
 json pod_json(const lab::PodStatus& pod) {
-    return {{"namespace", pod.ns}, {"name", pod.name}, {"uid", pod.uid}, {"node", pod.node},
-            {"phase", pod.phase}, {"ready", pod.ready}, {"ip", pod.ip}, {"ip6", pod.ip6},
-            {"serviceAccount", pod.service_account}, {"labels", pod.labels},
-            {"restarts", pod.restarts}, {"pid", pod.pid}, {"netns", pod.netns},
-            {"cgroup", pod.cgroup}, {"owner", pod.owner}};
+    return {{"namespace", pod.ns},
+            {"name", pod.name},
+            {"uid", pod.uid},
+            {"node", pod.node},
+            {"phase", pod.phase},
+            {"ready", pod.ready},
+            {"ip", pod.ip},
+            {"ip6", pod.ip6},
+            {"serviceAccount", pod.service_account},
+            {"labels", pod.labels},
+            {"restarts", pod.restarts},
+            {"pid", pod.pid},
+            {"netns", pod.netns},
+            {"cgroup", pod.cgroup},
+            {"owner", pod.owner}};
 }
 
 json status_json(const lab::Status& status) {
-    json out = {{"nodes", json::array()}, {"pods", json::array()}, {"services", json::array()},
+    json out = {{"nodes", json::array()},
+                {"pods", json::array()},
+                {"services", json::array()},
                 {"jobs", json::array()}};
     for (const auto& node : status.nodes) {
-        out["nodes"].push_back({{"name", node.name}, {"netns", node.netns}, {"ip", node.ip},
-                                {"ip6", node.ip6}, {"cgroup", node.cgroup},
-                                {"stateDir", node.state_dir}, {"socket", node.socket},
-                                {"orlopdPid", node.orlopd_pid}, {"mesh", node.mesh_state}});
+        out["nodes"].push_back({{"name", node.name},
+                                {"netns", node.netns},
+                                {"ip", node.ip},
+                                {"ip6", node.ip6},
+                                {"cgroup", node.cgroup},
+                                {"stateDir", node.state_dir},
+                                {"socket", node.socket},
+                                {"orlopdPid", node.orlopd_pid},
+                                {"mesh", node.mesh_state}});
     }
     for (const auto& pod : status.pods) {
         out["pods"].push_back(pod_json(pod));
     }
     for (const auto& service : status.services) {
-        out["services"].push_back({{"namespace", service.ns}, {"name", service.name},
-                                   {"type", service.type}, {"clusterIP", service.cluster_ip},
-                                   {"clusterIP6", service.cluster_ip6}, {"ports", service.ports},
+        out["services"].push_back({{"namespace", service.ns},
+                                   {"name", service.name},
+                                   {"type", service.type},
+                                   {"clusterIP", service.cluster_ip},
+                                   {"clusterIP6", service.cluster_ip6},
+                                   {"ports", service.ports},
                                    {"endpoints", service.endpoints}});
     }
     for (const auto& job : status.jobs) {
-        out["jobs"].push_back({{"namespace", job.ns}, {"name", job.name}, {"phase", job.phase},
+        out["jobs"].push_back({{"namespace", job.ns},
+                               {"name", job.name},
+                               {"phase", job.phase},
                                {"exitCode", job.exit_code}});
     }
     return out;
@@ -68,17 +90,30 @@ json status_json(const lab::Status& status) {
 void print_status(Session& session, const lab::Status& status) {
     Table nodes({"NODE", "IP", "IPV6", "MESH", "ORLOPD PID"});
     for (const auto& node : status.nodes) {
-        nodes.add({node.name, node.ip, node.ip6, node.mesh_state,
+        nodes.add({node.name,
+                   node.ip,
+                   node.ip6,
+                   node.mesh_state,
                    node.orlopd_pid == 0 ? "-" : std::to_string(node.orlopd_pid)});
     }
     Table pods({"NAMESPACE", "POD", "READY", "STATUS", "RESTARTS", "IP", "NODE", "LABELS"});
     for (const auto& pod : status.pods) {
-        pods.add({pod.ns, pod.name, pod.ready ? "1/1" : "0/1", pod.phase,
-                  std::to_string(pod.restarts), pod.ip, pod.node, pod.labels});
+        pods.add({pod.ns,
+                  pod.name,
+                  pod.ready ? "1/1" : "0/1",
+                  pod.phase,
+                  std::to_string(pod.restarts),
+                  pod.ip,
+                  pod.node,
+                  pod.labels});
     }
     Table services({"NAMESPACE", "SERVICE", "TYPE", "CLUSTER-IP", "PORT(S)", "ENDPOINTS"});
     for (const auto& service : status.services) {
-        services.add({service.ns, service.name, service.type, service.cluster_ip, service.ports,
+        services.add({service.ns,
+                      service.name,
+                      service.type,
+                      service.cluster_ip,
+                      service.ports,
                       std::to_string(service.endpoints)});
     }
     Table jobs({"NAMESPACE", "JOB", "STATUS", "EXIT CODE"});
@@ -105,9 +140,9 @@ int wait_for_mesh(Session& session, const LabUpOptions& options) {
             answer = ask(folder + "/orlopd.sock", "GET", "/healthz/ready");
         }
         if (!answer || answer->status != 200) {
-            return tell_error(session,
-                              fmt::format("orlopd of n{} does not serve; see {}/orlopd.log", node,
-                                          folder));
+            return tell_error(
+                session,
+                fmt::format("orlopd of n{} does not serve; see {}/orlopd.log", node, folder));
         }
     }
     return exit_code::ok;
@@ -127,8 +162,8 @@ int run_lab_up(Session& session, const LabUpOptions& options) {
     if (auto started = lab.up(up); !started) {
         return tell_error(session, started.error());
     }
-    fmt::print(session.err, "The lab is up: {} node{}.\n", options.nodes,
-               options.nodes == 1 ? "" : "s");
+    fmt::print(
+        session.err, "The lab is up: {} node{}.\n", options.nodes, options.nodes == 1 ? "" : "s");
     if (!options.no_mesh) {
         if (int code = wait_for_mesh(session, options); code != exit_code::ok) {
             return code;
@@ -175,10 +210,10 @@ int run_lab_exec(Session& session, const LabExecOptions& options) {
 
 int run_lab_logs(Session& session, const LogsOptions& options) {
     std::fflush(session.out);
-    return finish(session, open_lab(session).logs(pod_name(session, options.pod),
-                                                  options.follow ? lab::Follow::yes
-                                                                 : lab::Follow::no,
-                                                  ::fileno(session.out)));
+    return finish(session,
+                  open_lab(session).logs(pod_name(session, options.pod),
+                                         options.follow ? lab::Follow::yes : lab::Follow::no,
+                                         ::fileno(session.out)));
 }
 
 int run_lab_scale(Session& session, const LabScaleOptions& options) {
@@ -190,8 +225,8 @@ int run_lab_scale(Session& session, const LabScaleOptions& options) {
         }
     }
     if (name.empty() || name.find('/') != std::string::npos) {
-        return tell_error(session, "only deployments can be scaled: scale deployment/NAME",
-                          exit_code::usage);
+        return tell_error(
+            session, "only deployments can be scaled: scale deployment/NAME", exit_code::usage);
     }
     auto scaled = open_lab(session).scale(session.ns_or_default(), name, options.replicas);
     if (!scaled) {
@@ -214,8 +249,8 @@ int run_lab_label(Session& session, const LabLabelOptions& options) {
     }
     std::erase_if(words, [](const std::string& word) { return word == "--overwrite"; });
     if (words.empty()) {
-        return tell_error(session, "no change is named: write key=value, or key- to remove",
-                          exit_code::usage);
+        return tell_error(
+            session, "no change is named: write key=value, or key- to remove", exit_code::usage);
     }
     lab::Lab lab = open_lab(session);
     bool labels = options.target == LabMetadata::labels;

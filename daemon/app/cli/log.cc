@@ -1,12 +1,12 @@
 // log, logs, explain: what orlopd says, and what it said about requests.
+#include "daemon/app/cli/commands.h"
+#include "daemon/app/cli/table.h"
+
 #include <fmt/core.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-
-#include "daemon/app/cli/commands.h"
-#include "daemon/app/cli/table.h"
+#include <poll.h>
 
 namespace orlop::app::cli {
 
@@ -65,7 +65,8 @@ int run_log(Session& session, const LogOptions& options) {
         return exit_code::ok;
     }
     std::string component = options.words.size() == 2 ? options.words[0] : "all";
-    std::string target = fmt::format("/log?component={}&level={}", percent_encode(component),
+    std::string target = fmt::format("/log?component={}&level={}",
+                                     percent_encode(component),
                                      percent_encode(options.words.back()));
     int code = exit_code::ok;
     for (const std::string& socket : find_sockets(session)) {
@@ -88,8 +89,9 @@ int run_logs(Session& session, const LogsOptions& options) {
     std::int64_t since = 0;
     auto lines = fetch_lines(session, pod, since);
     if (lines && lines->list.empty() && lines->access_log == "off") {
-        fmt::print(session.err, "orlopctl: the access log is off; apply a MeshConfig with "
-                                "spec.accessLog: text or json\n");
+        fmt::print(session.err,
+                   "orlopctl: the access log is off; apply a MeshConfig with "
+                   "spec.accessLog: text or json\n");
     }
     while (true) {
         if (!lines) {

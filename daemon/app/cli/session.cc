@@ -1,18 +1,18 @@
 #include "daemon/app/cli/session.h"
 
+#include "daemon/base/limits.h"
+#include "daemon/base/unique_fd.h"
+
 #include <fmt/core.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <array>
 #include <charconv>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-
-#include "daemon/base/limits.h"
-#include "daemon/base/unique_fd.h"
+#include <poll.h>
+#include <unistd.h>
 
 namespace orlop::app::cli {
 namespace {
@@ -41,8 +41,9 @@ Result<UniqueFd> connect_to(const std::string& socket) {
                     "orlopd is not running: no socket " + socket +
                         "; start it, start a lab (sudo orlopctl lab up), or name its --socket");
     case ECONNREFUSED:
-        return fail(ErrorKind::refused, "orlopd does not serve " + socket +
-                                            " any more; start it again and look at its log");
+        return fail(ErrorKind::refused,
+                    "orlopd does not serve " + socket +
+                        " any more; start it again and look at its log");
     case EACCES:
     case EPERM:
         return fail(ErrorKind::denied, "no permission to use " + socket + "; run with sudo");
@@ -178,7 +179,9 @@ std::vector<std::string> lab_sockets(const Session& session) {
     return out;
 }
 
-Result<Answer> ask(const std::string& socket, const std::string& method, const std::string& target,
+Result<Answer> ask(const std::string& socket,
+                   const std::string& method,
+                   const std::string& target,
                    const std::string& body) {
     auto fd = connect_to(socket);
     if (!fd) {
@@ -186,7 +189,9 @@ Result<Answer> ask(const std::string& socket, const std::string& method, const s
     }
     std::string request = fmt::format("{} {} HTTP/1.1\r\nhost: orlopd\r\nconnection: close\r\n"
                                       "content-length: {}\r\n\r\n",
-                                      method, target, body.size());
+                                      method,
+                                      target,
+                                      body.size());
     for (std::string_view piece : {std::string_view(request), std::string_view(body)}) {
         if (auto sent = send_all(fd->get(), piece); !sent) {
             return std::unexpected(sent.error());

@@ -4,12 +4,12 @@
 // blocking; a session lives as long as main().
 #pragma once
 
+#include "daemon/base/error.h"
+
 #include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "daemon/base/error.h"
 
 namespace orlop::app::cli {
 
@@ -27,12 +27,12 @@ struct Session {
     std::FILE* out = stdout;
     std::FILE* err = stderr;
     std::FILE* in = stdin;
-    std::string socket;              // --socket; empty: found by find_target()
+    std::string socket;  // --socket; empty: found by find_target()
     Output output = Output::table;
-    std::string ns;                  // -n; empty: default, or all where a command lists
+    std::string ns;  // -n; empty: default, or all where a command lists
     std::string lab_dir = "/run/orlop-lab";
     std::string lab_prefix = "orlop-lab";
-    bool lab_was_named = false;      // the talk about using the lab is said once
+    bool lab_was_named = false;  // the talk about using the lab is said once
 
     std::string ns_or_default() const { return ns.empty() ? "default" : ns; }
 };
@@ -59,7 +59,9 @@ struct Answer {
 };
 // One HTTP request over the Unix socket. A refusal of the daemon (status >= 400) is an Answer, too.
 // Errors name the cause and the remedy: not running, no permission, no answer.
-Result<Answer> ask(const std::string& socket, const std::string& method, const std::string& target,
+Result<Answer> ask(const std::string& socket,
+                   const std::string& method,
+                   const std::string& target,
                    const std::string& body = {});
 // The reason in the daemon's refusal.
 std::string refusal_of(const Answer& answer);

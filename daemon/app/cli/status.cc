@@ -1,13 +1,13 @@
 // status and version: each orlopd at a glance.
-#include <fmt/core.h>
-#include <poll.h>
-
-#include <nlohmann/json.hpp>
-
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/table.h"
 #include "daemon/app/version.h"
 #include "daemon/base/clock.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+#include <poll.h>
 
 namespace orlop::app::cli {
 
@@ -54,7 +54,10 @@ std::string findings_text(const json& count) {
     for (const char* severity : {"error", "warning", "info"}) {
         int number = count.value(severity, 0);
         if (number > 0) {
-            out += fmt::format("{}{} {}{}", out.empty() ? "" : ", ", number, severity,
+            out += fmt::format("{}{} {}{}",
+                               out.empty() ? "" : ", ",
+                               number,
+                               severity,
                                number > 1 && std::string_view(severity) != "info" ? "s" : "");
         }
     }
@@ -62,27 +65,43 @@ std::string findings_text(const json& count) {
 }
 
 void print_table(Session& session, const json& nodes) {
-    Table table({"NODE", "READY", "VERSION", "GENERATION", "CORES", "PODS", "CONNECTIONS",
-                 "MEMORY", "FINDINGS", "CA EXPIRES"});
+    Table table({"NODE",
+                 "READY",
+                 "VERSION",
+                 "GENERATION",
+                 "CORES",
+                 "PODS",
+                 "CONNECTIONS",
+                 "MEMORY",
+                 "FINDINGS",
+                 "CA EXPIRES"});
     for (const json& node : nodes) {
         const json& pods = node["pods"];
-        table.add({node.value("node", ""), node.value("ready", false) ? "yes" : "no",
-                   node.value("version", ""), std::to_string(node.value("generation", 0ULL)),
+        table.add({node.value("node", ""),
+                   node.value("ready", false) ? "yes" : "no",
+                   node.value("version", ""),
+                   std::to_string(node.value("generation", 0ULL)),
                    std::to_string(node.value("cores", 0)),
                    fmt::format("{}/{} enrolled", pods.value("enrolled", 0), pods.value("local", 0)),
                    std::to_string(node.value("connections", 0ULL)),
                    fmt::format("{:.1f} MB", node.value("memoryBytes", 0.0) / 1e6),
-                   findings_text(node["findings"]), node.value("caNotAfter", "")});
+                   findings_text(node["findings"]),
+                   node.value("caNotAfter", "")});
     }
     fmt::print(session.out, "{}", table.render());
     for (const json& node : nodes) {
         for (const json& pod : node["pods"]["pending"]) {
-            fmt::print(session.out, "{}: {} is not enrolled: {}\n", node.value("node", ""),
-                       pod.value("pod", ""), pod.value("reason", ""));
+            fmt::print(session.out,
+                       "{}: {} is not enrolled: {}\n",
+                       node.value("node", ""),
+                       pod.value("pod", ""),
+                       pod.value("reason", ""));
         }
         for (const json& pod : node["pods"]["leaving"]) {
-            fmt::print(session.out, "{}: {} leaves the mesh; its live connections go on\n",
-                       node.value("node", ""), pod.get<std::string>());
+            fmt::print(session.out,
+                       "{}: {} leaves the mesh; its live connections go on\n",
+                       node.value("node", ""),
+                       pod.get<std::string>());
         }
     }
 }

@@ -1,11 +1,11 @@
 #include "daemon/app/cli/table.h"
 
+#include "daemon/control/yaml_document.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-
-#include "daemon/control/yaml_document.h"
 
 namespace orlop::app::cli {
 
@@ -78,8 +78,8 @@ bool print_structured(Session& session, const json& value) {
     if (session.output == Output::table) {
         return false;
     }
-    fmt::print(session.out, "{}",
-               session.output == Output::json ? json_text(value) : yaml_text(value));
+    fmt::print(
+        session.out, "{}", session.output == Output::json ? json_text(value) : yaml_text(value));
     return true;
 }
 

@@ -1,11 +1,11 @@
 // Table and the other forms of printing: columns as kubectl and istioctl print them, JSON, YAML.
 #pragma once
 
+#include "daemon/app/cli/session.h"
+
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
-
-#include "daemon/app/cli/session.h"
 
 namespace orlop::app::cli {
 

@@ -11,7 +11,7 @@
 namespace orlop::h1 {
 namespace {
 
-constexpr std::size_t size_digits_max = 15; // 60 bits: sums of sizes cannot overflow
+constexpr std::size_t size_digits_max = 15;  // 60 bits: sums of sizes cannot overflow
 // Framing is charged against payload: one-byte chunks with long extensions cost the receiver far
 // more than the sender. Each chunk may carry this much, and a message this much more in all.
 constexpr std::int64_t overhead_per_chunk = 16;
@@ -52,7 +52,7 @@ bool forbidden_in_trailers(std::string_view name) {
     return std::ranges::any_of(prefixes, prefixed) || std::ranges::any_of(names, equal);
 }
 
-} // namespace
+}  // namespace
 
 BodyDecoder::BodyDecoder(Framing framing, std::uint64_t length) {
     switch (framing) {
@@ -256,4 +256,4 @@ BodyStep BodyDecoder::at_end_of_stream() {
     return refuse(phase_ == Phase::broken ? reason_ : Reason::truncated_body);
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

@@ -38,13 +38,13 @@ enum class BodyState : std::uint8_t { need_more, payload, complete, refused };
 struct BodyStep {
     BodyState state = BodyState::need_more;
     Reason reason = Reason::none;
-    std::size_t consumed = 0; // bytes to drop from the front of the input, payload included
-    std::string_view payload; // inside the input; not empty when state is payload
+    std::size_t consumed = 0;  // bytes to drop from the front of the input, payload included
+    std::string_view payload;  // inside the input; not empty when state is payload
 };
 
 class BodyDecoder {
 public:
-    BodyDecoder() = default; // no body: complete at once
+    BodyDecoder() = default;  // no body: complete at once
     explicit BodyDecoder(const MessageHead& head)
         : BodyDecoder(head.framing, head.content_length) {}
     BodyDecoder(Framing framing, std::uint64_t length);
@@ -84,10 +84,10 @@ private:
     Reason reason_ = Reason::none;
     std::uint64_t remaining_ = 0;
     std::uint64_t payload_bytes_ = 0;
-    std::int64_t overhead_ = 0; // framing bytes beyond what the payload justifies
+    std::int64_t overhead_ = 0;  // framing bytes beyond what the payload justifies
     std::size_t trailer_count_ = 0;
-    std::size_t trailer_searched_ = 0; // input bytes known to lack a further line end
+    std::size_t trailer_searched_ = 0;  // input bytes known to lack a further line end
     std::array<Field, trailers_max> trailers_{};
 };
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

@@ -9,7 +9,7 @@ namespace orlop::h1 {
 namespace {
 
 constexpr std::size_t connection_options_max = 16;
-constexpr std::size_t length_digits_max = 18; // below 2^63 whatever the digits
+constexpr std::size_t length_digits_max = 18;  // below 2^63 whatever the digits
 
 Reason bad_name(std::string_view line, std::size_t at) {
     if (at == 0 && !line.empty() && grammar::blank(line[0])) {
@@ -110,7 +110,7 @@ void gather_te(std::string_view value, MessageHead& head) {
     }
 }
 
-} // namespace
+}  // namespace
 
 Reason parse_field_line(std::string_view line, Field& out) {
     const char* const begin = line.data();
@@ -254,4 +254,4 @@ ParseResult parse_fields(LineCursor& cursor, MessageHead& head, Gathered& gather
     }
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

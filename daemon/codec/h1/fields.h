@@ -49,4 +49,4 @@ ParseResult incomplete(std::string_view buffer, HeadScan& scan);
 // False when no new line end has come since the last call: then parsing again is no use.
 bool worth_parsing(std::string_view buffer, HeadScan& scan);
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

@@ -73,7 +73,7 @@ const Entry& entry(Reason reason) {
     return entries[index < entries.size() ? index : 0];
 }
 
-} // namespace
+}  // namespace
 
 std::string_view reason_text(Reason reason) {
     return entry(reason).text;
@@ -83,4 +83,4 @@ std::uint16_t suggested_status(Reason reason) {
     return entry(reason).status;
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

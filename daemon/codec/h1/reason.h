@@ -54,7 +54,7 @@ enum class Reason : std::uint8_t {
     count_,
 };
 
-std::string_view reason_text(Reason reason);   // static; fit for a log line and a response body
-std::uint16_t suggested_status(Reason reason); // for a request: 400, 414, 417, 426, 431, 501, 505
+std::string_view reason_text(Reason reason);    // static; fit for a log line and a response body
+std::uint16_t suggested_status(Reason reason);  // for a request: 400, 414, 417, 426, 431, 501, 505
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

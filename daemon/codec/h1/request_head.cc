@@ -189,7 +189,7 @@ Reason settle(RequestHead& out, const Gathered& gathered) {
     if (bodyless && out.framing != Framing::none) {
         return Reason::framing_on_bodyless_status;
     }
-    if (gathered.expect && out.version_minor == 1) { // section 10.1.1: ignored from 1.0
+    if (gathered.expect && out.version_minor == 1) {  // section 10.1.1: ignored from 1.0
         if (!same_name(out.fields.value(Known::expect), "100-continue")) {
             return Reason::bad_expectation;
         }
@@ -213,7 +213,7 @@ ParseResult incomplete_request(std::string_view buffer, HeadScan& scan) {
     return incomplete(buffer, scan);
 }
 
-} // namespace
+}  // namespace
 
 Method method_of(std::string_view text) {
     static constexpr std::array<std::pair<std::string_view, Method>, 9> methods = {{
@@ -248,7 +248,7 @@ ParseResult parse_request_head(std::string_view buffer,
     reset(out);
     LineCursor cursor{buffer, 0};
     if (buffer.starts_with("\r\n")) {
-        cursor.at = 2; // RFC 9112 section 2.2: one empty line before the request line is ignored
+        cursor.at = 2;  // RFC 9112 section 2.2: one empty line before the request line is ignored
     }
     std::string_view line;
     Reason reason = Reason::none;
@@ -311,4 +311,4 @@ Looks look_at_first_bytes(std::string_view bytes) {
                                                                           : Looks::other;
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

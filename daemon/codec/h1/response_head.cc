@@ -23,7 +23,7 @@ void reset(ResponseHead& out) {
 }
 
 Reason parse_status_line(std::string_view line, ResponseHead& out) {
-    constexpr std::size_t status_at = 9; // after "HTTP/1.1 "
+    constexpr std::size_t status_at = 9;  // after "HTTP/1.1 "
     constexpr std::size_t status_end = 12;
     if (line.size() < status_at || line.substr(0, 5) != "HTTP/" || line[8] != ' ') {
         return Reason::malformed_status_line;
@@ -70,7 +70,7 @@ Reason settle_framing(ResponseHead& out, const ResponseContext& context, const G
         return Reason::none;
     }
     if (context.request_method == Method::connect && out.status < 300) {
-        out.switches_protocol = true; // its framing fields mean nothing (section 6.3, item 2)
+        out.switches_protocol = true;  // its framing fields mean nothing (section 6.3, item 2)
         return Reason::none;
     }
     if (gathered.transfer_encoding) {
@@ -90,7 +90,7 @@ bool hopeless(std::string_view buffer) {
     return !start.starts_with(buffer.substr(0, start.size()));
 }
 
-} // namespace
+}  // namespace
 
 ParseResult parse_response_head(std::string_view buffer,
                                 const ResponseContext& context,
@@ -135,4 +135,4 @@ ParseResult parse_response_head(std::string_view buffer,
     return fields;
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

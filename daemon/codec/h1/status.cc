@@ -58,4 +58,4 @@ std::string_view status_text(std::uint16_t status) {
     return "Unknown";
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

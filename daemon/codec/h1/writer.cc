@@ -51,7 +51,7 @@ bool valid_target(std::string_view target) {
     return grammar::all(target, grammar::target_bit);
 }
 
-} // namespace
+}  // namespace
 
 // Passes the end-to-end fields of one received head on, with the edits applied.
 class FieldCopy {
@@ -66,7 +66,7 @@ public:
             const bool skipped =
                 rewritten(known) || (known == Known::upgrade && upgrading == Upgrading::no) ||
                 (known == Known::trailer && framing != Framing::chunked) ||
-                (known == Known::expect && head_.version_minor == 0) || // means nothing in 1.0
+                (known == Known::expect && head_.version_minor == 0) ||  // means nothing in 1.0
                 edited_away(fields.items[i].name) ||
                 (head_.connection_names_fields && known == Known::none &&
                  nominated(fields, fields.items[i].name));
@@ -115,7 +115,7 @@ private:
             return;
         }
         if (rewritten(known_name(edit.name))) {
-            writer_.invalid_ = edit.name; // framing and connection fields are ours alone
+            writer_.invalid_ = edit.name;  // framing and connection fields are ours alone
             return;
         }
         writer_.field(edit.name, edit.value);
@@ -228,7 +228,7 @@ write_request_head(std::span<char> room, const RequestHead& head, const RequestR
     const std::string_view method = how.method.empty() ? head.method : how.method;
     const std::string_view authority = how.authority.empty() ? head.authority : how.authority;
     const bool connect = method == "CONNECT";
-    if (!uri::split_host_port(authority)) { // also when 1.0 named none: HTTP/1.1 has to
+    if (!uri::split_host_port(authority)) {  // also when 1.0 named none: HTTP/1.1 has to
         return fail(ErrorKind::invalid_input,
                     "request not written: authority '" + std::string(authority.substr(0, 64)) +
                         "' is not host[:port]");
@@ -285,7 +285,7 @@ write_response_head(std::span<char> room, const ResponseHead& head, const Respon
     copy.run(how.framing, upgrading);
     const bool may_announce = head.status >= 200 && head.status != 204 && !head.switches_protocol;
     if (how.framing == Framing::none && head.has_content_length && may_announce) {
-        writer.field("content-length", head.content_length); // what GET would have brought
+        writer.field("content-length", head.content_length);  // what GET would have brought
     } else if (may_announce) {
         writer.framing(how.framing, how.content_length);
     }
@@ -349,4 +349,4 @@ Result<std::size_t> write_local_reply(std::span<char> room, const LocalReply& re
     return *written + reply.body.size();
 }
 
-} // namespace orlop::h1
+}  // namespace orlop::h1

@@ -294,7 +294,7 @@ int send_data(nghttp2_session*,
     return 0;
 }
 
-} // namespace
+}  // namespace
 
 void set_callbacks(nghttp2_session_callbacks* callbacks) {
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
@@ -334,4 +334,4 @@ bool connection_specific(std::string_view name, std::string_view value) {
     }
 }
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t continuations_max = 8;
 constexpr std::size_t outbound_acks_max = 1000;
 constexpr std::size_t settings_per_frame_max = 32;
-constexpr unsigned first_unknown_type = 0xa; // the types of RFC 9113 end with CONTINUATION, 0x9
+constexpr unsigned first_unknown_type = 0xa;  // the types of RFC 9113 end with CONTINUATION, 0x9
 // Our own fields: pseudo-headers and what the caller adds.
 constexpr std::size_t fields_sent_max = limits::http_headers_max + 4;
 using FieldArray = std::array<nghttp2_nv, fields_sent_max>;
@@ -84,7 +84,7 @@ Result<void> check(int library_result, std::string_view what) {
                 std::string(what) + ": nghttp2: " + nghttp2_strerror(library_result));
 }
 
-} // namespace
+}  // namespace
 
 Result<void> SessionState::start() {
     nghttp2_option* raw_option = nullptr;
@@ -156,7 +156,7 @@ Session::create(Role role, Handler& handler, const SessionOptions& options) {
 
 Result<void> Session::feed(std::span<const std::uint8_t> bytes, Instant now) {
     SessionState& state = *state_;
-    assert(!state.in_library); // not from within an event
+    assert(!state.in_library);  // not from within an event
     if (state.dead || state.violation != ErrorCode::no_error) {
         return state.die();
     }
@@ -340,7 +340,7 @@ void Session::end(StreamId id) {
         return;
     }
     if (state.role == Role::server && !stream->answered) {
-        reset(id, ErrorCode::internal_error); // an end without an answer is no answer
+        reset(id, ErrorCode::internal_error);  // an end without an answer is no answer
         return;
     }
     stream->ending = true;
@@ -364,7 +364,7 @@ void Session::consume(StreamId id, std::size_t bytes) {
     SessionState& state = *state_;
     Stream* stream = state.live(id);
     if (stream == nullptr || state.dead) {
-        return; // credited to the connection when the stream ended
+        return;  // credited to the connection when the stream ended
     }
     assert(bytes <= stream->unconsumed);
     const std::size_t credit = std::min(bytes, stream->unconsumed);
@@ -438,4 +438,4 @@ const SessionStats& Session::stats() const {
     return state_->stats;
 }
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

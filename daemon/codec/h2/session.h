@@ -66,10 +66,10 @@ enum class ErrorCode : std::uint32_t {
 };
 
 enum class RequestKind : std::uint8_t {
-    tunnel,  // CONNECT with only :authority, and that a valid host:port
-    request, // anything else that is well-formed; HBONE servers answer 400
+    tunnel,   // CONNECT with only :authority, and that a valid host:port
+    request,  // anything else that is well-formed; HBONE servers answer 400
 };
-enum class StreamEnd : std::uint8_t { open, ended }; // does END_STREAM come with the head?
+enum class StreamEnd : std::uint8_t { open, ended };  // does END_STREAM come with the head?
 
 struct RequestEvent {
     RequestKind kind = RequestKind::request;
@@ -77,11 +77,11 @@ struct RequestEvent {
     std::string_view authority;
     std::string_view scheme;
     std::string_view path;
-    std::span<const Field> fields; // regular fields; lower-case names
+    std::span<const Field> fields;  // regular fields; lower-case names
     StreamEnd end = StreamEnd::open;
 };
 struct ResponseEvent {
-    std::uint16_t status = 0; // 100..599; 1xx may come several times before the final one
+    std::uint16_t status = 0;  // 100..599; 1xx may come several times before the final one
     std::span<const Field> fields;
     StreamEnd end = StreamEnd::open;
 };
@@ -94,16 +94,16 @@ public:
     virtual void on_response(StreamId /*stream*/, const ResponseEvent& /*response*/) {}
     virtual void on_data(StreamId stream, std::span<const std::uint8_t> bytes) = 0;
     virtual void on_trailers(StreamId /*stream*/, std::span<const Field> /*fields*/) {}
-    virtual void on_stream_end(StreamId stream) = 0; // the peer will send no more
+    virtual void on_stream_end(StreamId stream) = 0;  // the peer will send no more
     // Both directions ended in order. Last event of the stream.
     virtual void on_closed(StreamId stream) = 0;
     // Cut short by the peer, by a GOAWAY that excluded it (refused_stream: safe to try elsewhere),
     // by a violation, or by the end of the connection. Last event of the stream.
     virtual void on_reset(StreamId stream, ErrorCode code) = 0;
-    virtual void on_writable(StreamId stream) = 0; // after a short write(): try again
+    virtual void on_writable(StreamId stream) = 0;  // after a short write(): try again
     virtual void on_goaway(StreamId /*last_stream*/, ErrorCode /*code*/) {}
     virtual void on_ping_ack(std::uint64_t /*payload*/) {}
-    virtual void on_settings() {} // the peer's SETTINGS have arrived: its limits are known
+    virtual void on_settings() {}  // the peer's SETTINGS have arrived: its limits are known
 };
 
 struct SessionOptions {
@@ -114,13 +114,13 @@ struct SessionOptions {
     // DATA waits in output() up to the first bound; past the second, reading stops.
     std::size_t output_data_bytes_max = 128 * 1024;
     std::size_t output_queue_bytes_max = limits::h2_outbound_queue_bytes_max;
-    std::uint32_t early_resets_max = limits::h2_early_resets_max; // per second
-    std::uint32_t control_frames_max = 1000;                      // per second, received
+    std::uint32_t early_resets_max = limits::h2_early_resets_max;  // per second
+    std::uint32_t control_frames_max = 1000;                       // per second, received
 };
 
 struct SessionStats {
     std::uint64_t streams_opened = 0;
-    std::uint64_t streams_reset_early = 0; // ended by RST within a second of opening
+    std::uint64_t streams_reset_early = 0;  // ended by RST within a second of opening
     std::uint64_t control_frames = 0;
     std::uint64_t data_bytes_received = 0;
     std::uint64_t data_bytes_sent = 0;
@@ -142,12 +142,12 @@ public:
     Result<void> feed(std::span<const std::uint8_t> bytes, Instant now);
     // What to send next; valid until the next call on this session.
     std::span<const std::uint8_t> output();
-    void drop_output(std::size_t bytes); // they were sent; may call on_writable
+    void drop_output(std::size_t bytes);  // they were sent; may call on_writable
     // Copying form of the two above.
     std::size_t take_output(std::span<std::uint8_t> room);
-    bool wants_read() const; // false: the peer must first take what is queued for it
-    bool wants_write();      // output() is not empty
-    bool finished();         // nothing to send, nothing more to expect: close the transport
+    bool wants_read() const;  // false: the peer must first take what is queued for it
+    bool wants_write();       // output() is not empty
+    bool finished();          // nothing to send, nothing more to expect: close the transport
 
     // --- streams ---
     // Client. Fails with limit_exceeded when the peer's concurrency is used up, closed after
@@ -182,7 +182,7 @@ public:
     void fail_streams(ErrorCode code);
 
     std::size_t open_streams() const;
-    bool draining() const; // GOAWAY was sent or received
+    bool draining() const;  // GOAWAY was sent or received
     const SessionStats& stats() const;
 
 private:
@@ -190,4 +190,4 @@ private:
     std::unique_ptr<SessionState> state_;
 };
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

@@ -20,7 +20,7 @@ void put_u32(std::uint8_t* at, std::uint32_t value) {
     }
 }
 
-} // namespace
+}  // namespace
 
 void Output::append(const std::uint8_t* bytes, std::size_t count) {
     if (head_ > 0 && bytes_.size() + count > bytes_.capacity()) {
@@ -38,7 +38,7 @@ void Output::drop(std::size_t count) {
     }
     head_ = 0;
     bytes_.clear();
-    if (bytes_.capacity() > output_kept_bytes) { // after a burst an idle connection is small again
+    if (bytes_.capacity() > output_kept_bytes) {  // after a burst an idle connection is small again
         bytes_.shrink_to_fit();
     }
 }
@@ -317,4 +317,4 @@ void SessionState::fail_all(ErrorCode code) {
     }
 }
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

@@ -25,15 +25,15 @@ enum class Life : std::uint8_t { live, silenced, closed };
 struct Stream {
     std::int32_t id = 0;
     Life life = Life::live;
-    bool final_head = false;   // request read, or final response read or written
-    bool answered = false;     // server: respond() was called
-    bool ending = false;       // end() was called: END_STREAM after `source`
-    bool local_ended = false;  // END_STREAM was written
-    bool remote_ended = false; // END_STREAM was read
-    bool blocked = false;      // owes an on_writable
+    bool final_head = false;    // request read, or final response read or written
+    bool answered = false;      // server: respond() was called
+    bool ending = false;        // end() was called: END_STREAM after `source`
+    bool local_ended = false;   // END_STREAM was written
+    bool remote_ended = false;  // END_STREAM was read
+    bool blocked = false;       // owes an on_writable
     Instant opened{};
-    std::size_t unconsumed = 0;           // received bytes not yet credited
-    std::span<const std::uint8_t> source; // only during write()
+    std::size_t unconsumed = 0;            // received bytes not yet credited
+    std::span<const std::uint8_t> source;  // only during write()
     ErrorCode close_code = ErrorCode::no_error;
     void* owner = nullptr;
 };
@@ -58,8 +58,8 @@ public:
     void begin();
     // False when a bound is reached. Charges 32 bytes per field, as RFC 9113 section 6.5.2 does.
     bool add(std::string_view name, std::string_view value, std::size_t bytes_max);
-    void finish(); // makes the views; valid until the next begin()
-    std::string_view pseudo(std::string_view name) const; // ":method"...; empty when absent
+    void finish();  // makes the views; valid until the next begin()
+    std::string_view pseudo(std::string_view name) const;  // ":method"...; empty when absent
     std::span<const Field> regular() const { return {fields_.data(), count_}; }
 
 private:
@@ -97,12 +97,12 @@ struct SessionState {
     Stream* live(StreamId id);
     Stream& add(std::int32_t id);
     void erase(std::int32_t id);
-    bool announced(const Stream& stream) const;  // the handler has heard of it
-    void retire(Stream& stream, ErrorCode code); // ended in the library: queue its last event
+    bool announced(const Stream& stream) const;   // the handler has heard of it
+    void retire(Stream& stream, ErrorCode code);  // ended in the library: queue its last event
 
     // --- moving bytes ---
-    void pump();     // library to output
-    void dispatch(); // queued last events, then on_writable where something may be written
+    void pump();      // library to output
+    void dispatch();  // queued last events, then on_writable where something may be written
     void report_closed();
     void report_writable();
     std::size_t writable_bytes(const Stream& stream) const;
@@ -110,10 +110,10 @@ struct SessionState {
     // --- floods and failures ---
     void roll_window(Instant now);
     bool early(const Stream& stream) const;
-    bool count_early_reset(); // these three: false when the bound is exceeded
+    bool count_early_reset();  // these three: false when the bound is exceeded
     bool count_control_frame();
     bool count_window_update();
-    int violate(ErrorCode code, std::string_view what); // remembers; returns CALLBACK_FAILURE
+    int violate(ErrorCode code, std::string_view what);  // remembers; returns CALLBACK_FAILURE
     Result<void> die();
     void append_goaway();
     void fail_all(ErrorCode code);
@@ -130,16 +130,16 @@ struct SessionState {
     FloodWindow window;
     SessionStats stats;
     Instant now{};
-    std::int32_t last_served = 0; // where report_writable() goes on: nobody is always first
+    std::int32_t last_served = 0;  // where report_writable() goes on: nobody is always first
     std::uint32_t empty_data_in_row = 0;
     std::size_t blocked_count = 0;
-    bool in_library = false; // within mem_recv or mem_send: write() must wait
+    bool in_library = false;  // within mem_recv or mem_send: write() must wait
     bool dispatching = false;
     bool dead = false;
     bool goaway_notice_sent = false;
     bool goaway_sent = false;
     bool goaway_received = false;
-    bool goaway_error_sent = false; // the library ended the connection by itself
+    bool goaway_error_sent = false;  // the library ended the connection by itself
     ErrorCode violation = ErrorCode::no_error;
     std::string violation_text;
 };
@@ -151,4 +151,4 @@ void set_callbacks(nghttp2_session_callbacks* callbacks);
 bool sendable_name(std::string_view name);
 bool connection_specific(std::string_view name, std::string_view value);
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

@@ -37,7 +37,7 @@ std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
     return static_cast<std::size_t>(found - service.ports.begin());
 }
 
-} // namespace
+}  // namespace
 
 Assembler::Assembler(const AssembleInput& in,
                      std::string client_ns,
@@ -225,7 +225,7 @@ void Assembler::add_addresses(const ServiceRecord& record,
         for (const IpAddress& address : addresses) {
             SocketAddress key{address, endpoint.address.port};
             if (scope_.by_address.contains(key)) {
-                continue; // another service of the same pod came first
+                continue;  // another service of the same pod came first
             }
             auto single = std::make_shared<model::Destination>(*whole);
             single->endpoints = {{key, 1, endpoint.workload}};
@@ -310,4 +310,4 @@ const DestinationName* unknown_subset(const Object& virtual_service,
     return nullptr;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

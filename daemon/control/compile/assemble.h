@@ -30,7 +30,8 @@ public:
     Assembler(const AssembleInput& in, std::string client_ns, model::Snapshot::Tables& tables);
 
     void add_service(const ServiceRecord& record);
-    void add_foreign_host(const std::string& host); // named by a VirtualService, no service of ours
+    void
+    add_foreign_host(const std::string& host);  // named by a VirtualService, no service of ours
 
 private:
     model::DestinationPtr destination(const ServiceRecord& record,
@@ -57,7 +58,7 @@ private:
     std::string client_ns_;
     model::Snapshot::Tables& tables_;
     model::Scope& scope_;
-    std::unordered_map<std::string, model::DestinationPtr> destinations_; // by cluster name
+    std::unordered_map<std::string, model::DestinationPtr> destinations_;  // by cluster name
 };
 
 // The first destination of the object whose subset nobody defines, else null. Unknown services
@@ -67,4 +68,4 @@ const DestinationName* unknown_subset(const Object& virtual_service,
                                       const Services& services,
                                       RuleBook& rules);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -40,4 +40,4 @@ private:
     std::set<std::string> seen_;
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -190,14 +190,14 @@ bool narrow(const HttpMatch& root, HttpMatch& inner) {
            (root.source_namespace.empty() || inner.source_namespace == root.source_namespace);
 }
 
-} // namespace
+}  // namespace
 
 std::string match_key(const HttpRouteSpec& route) {
     std::vector<std::string> keys;
     for (const MatchSpec& match : route.matches) {
         std::string key = key_of(match.match);
         if (key.empty()) {
-            return {}; // one alternative takes everything
+            return {};  // one alternative takes everything
         }
         keys.push_back(std::move(key));
     }
@@ -212,7 +212,7 @@ std::string match_key(const HttpRouteSpec& route) {
 void overlay_routes(std::vector<HostRoutes::Route>& base,
                     std::vector<HttpRouteSpec> newer,
                     const std::string& ns) {
-    std::map<std::string, std::size_t> known; // match -> index of the first route with it
+    std::map<std::string, std::size_t> known;  // match -> index of the first route with it
     for (std::size_t i = 0; i < base.size(); ++i) {
         known.emplace(match_key(base[i].spec), i);
     }
@@ -227,7 +227,7 @@ void overlay_routes(std::vector<HostRoutes::Route>& base,
             added.push_back(std::move(route));
         }
     }
-    std::size_t floor = 0; // routes of one object keep their order
+    std::size_t floor = 0;  // routes of one object keep their order
     for (HttpRouteSpec& route : added) {
         Specificity own = specificity_of(route);
         std::size_t at = floor;
@@ -352,7 +352,7 @@ void RouteBook::splice_delegate(const HttpRouteSpec& root,
                           "the route is dropped; narrow its match");
             continue;
         }
-        for (RouteChoice& choice : joined.choices) { // short names mean the delegate's namespace
+        for (RouteChoice& choice : joined.choices) {  // short names mean the delegate's namespace
             choice.to.host = full_host(choice.to.host, delegate.key.ns, mesh_);
         }
         out.push_back(std::move(joined));
@@ -424,4 +424,4 @@ std::vector<std::string> RouteBook::hosts() const {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

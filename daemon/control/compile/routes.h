@@ -18,10 +18,10 @@ namespace orlop::control {
 struct HostRoutes {
     struct Route {
         HttpRouteSpec spec;
-        std::string ns; // of the object that names the destinations: short names mean its services
+        std::string ns;  // of the object that names the destinations: short names mean its services
     };
     std::vector<Route> routes;
-    model::ObjectRefPtr source; // the newest object that has a part in it
+    model::ObjectRefPtr source;  // the newest object that has a part in it
 };
 using HostRoutesPtr = std::shared_ptr<const HostRoutes>;
 
@@ -42,7 +42,7 @@ public:
 private:
     struct Part {
         ObjectPtr object;
-        std::vector<HttpRouteSpec> routes; // only what concerns the mesh; delegates resolved
+        std::vector<HttpRouteSpec> routes;  // only what concerns the mesh; delegates resolved
     };
     HostRoutesPtr join(const std::vector<const Part*>& parts, const std::string& client_ns);
     std::vector<HttpRouteSpec> mesh_routes(const Object& object, FindingSink& findings) const;
@@ -57,7 +57,7 @@ private:
     std::map<ObjectKey, ObjectPtr> delegates_;
     std::vector<std::unique_ptr<Part>> parts_;
     std::map<std::string, std::vector<const Part*>> by_host_;
-    std::vector<std::string> wildcards_; // longest first
+    std::vector<std::string> wildcards_;  // longest first
     std::map<std::string, std::set<std::string>> special_;
     std::map<std::string, HostRoutesPtr> cache_;
 };
@@ -71,4 +71,4 @@ void overlay_routes(std::vector<HostRoutes::Route>& base,
 // The meaning of a route's matches as text: equal text, equal match.
 std::string match_key(const HttpRouteSpec& route);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -75,7 +75,7 @@ std::string namespace_of(const std::string& host, const Services& services) {
     return record == nullptr ? std::string() : record->service->ns;
 }
 
-} // namespace
+}  // namespace
 
 const SubsetSpec* MergedRule::find(std::string_view name) const {
     auto found = std::ranges::find(subsets, name, &SubsetSpec::name);
@@ -109,7 +109,7 @@ RuleBook::RuleBook(const ObjectStore& store,
     for (const ObjectPtr& object : store.in_creation_order("DestinationRule")) {
         const auto& spec = std::get<DestinationRuleSpec>(object->spec);
         if (!spec.workload_selector.empty()) {
-            continue; // reported when applied: not enforced yet
+            continue;  // reported when applied: not enforced yet
         }
         std::string host = full_host(spec.host, object->key.ns, mesh);
         Book& book = books_[object->key.ns];
@@ -235,4 +235,4 @@ effective_policy(const MergedRule* rule, const SubsetSpec* subset, std::uint16_t
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

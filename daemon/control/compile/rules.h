@@ -36,10 +36,10 @@ public:
     const std::map<std::string, std::set<std::string>>& special() const { return special_; }
 
 private:
-    using Candidates = std::vector<ObjectPtr>; // in order of creation
+    using Candidates = std::vector<ObjectPtr>;  // in order of creation
     struct Book {
         std::map<std::string, Candidates> exact;
-        std::map<std::string, Candidates> wildcard; // by pattern
+        std::map<std::string, Candidates> wildcard;  // by pattern
     };
 
     const MergedRule*
@@ -52,7 +52,7 @@ private:
                       const Services& services);
 
     const model::MeshConfig& mesh_;
-    std::map<std::string, Book> books_; // by namespace of the rules
+    std::map<std::string, Book> books_;  // by namespace of the rules
     std::map<std::string, std::set<std::string>> special_;
     std::map<std::string, std::shared_ptr<const MergedRule>> cache_;
 };
@@ -62,10 +62,10 @@ bool is_visible(const std::vector<std::string>& export_to,
                 const std::string& own_ns,
                 const std::string& client_ns);
 
-bool pattern_covers(std::string_view pattern, std::string_view host); // `*.suffix`, `*` or equal
+bool pattern_covers(std::string_view pattern, std::string_view host);  // `*.suffix`, `*` or equal
 
 // The policy of one port and subset, blocks merged as §5 says.
 model::TrafficPolicy
 effective_policy(const MergedRule* rule, const SubsetSpec* subset, std::uint16_t port);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -160,7 +160,7 @@ SlicesByService collect_slices(const ObjectStore& store) {
     return slices;
 }
 
-} // namespace
+}  // namespace
 
 std::string full_host(std::string_view host, std::string_view ns, const model::MeshConfig& mesh) {
     if (host == "*" || host.find('.') != std::string_view::npos ||
@@ -191,7 +191,7 @@ Services compile_services(const ObjectStore& store,
         const Object& object = *stored->object;
         const auto& spec = std::get<ServiceSpec>(object.spec);
         if (spec.external_name) {
-            continue; // an alias in DNS; the caller connects to what it resolves to
+            continue;  // an alias in DNS; the caller connects to what it resolves to
         }
         ServiceRecord record;
         auto service = std::make_shared<model::Service>();
@@ -217,4 +217,4 @@ Services compile_services(const ObjectStore& store,
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

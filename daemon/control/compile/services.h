@@ -16,13 +16,13 @@ namespace orlop::control {
 
 struct ServiceRecord {
     model::ServicePtr service;
-    std::vector<std::vector<model::Endpoint>> endpoints; // per port of the service
-    std::vector<std::string> export_to;                  // empty: all
+    std::vector<std::vector<model::Endpoint>> endpoints;  // per port of the service
+    std::vector<std::string> export_to;                   // empty: all
 };
 
 struct Services {
-    std::vector<ServiceRecord> all;        // by namespace, then name
-    model::StringMap<std::size_t> by_host; // full lower-case name -> index into `all`
+    std::vector<ServiceRecord> all;         // by namespace, then name
+    model::StringMap<std::size_t> by_host;  // full lower-case name -> index into `all`
     const ServiceRecord* find(std::string_view host) const {
         auto found = by_host.find(host);
         return found == by_host.end() ? nullptr : &all[found->second];
@@ -37,4 +37,4 @@ Services compile_services(const ObjectStore& store,
 // addresses are literal (istio-semantics §1.1).
 std::string full_host(std::string_view host, std::string_view ns, const model::MeshConfig& mesh);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -57,7 +57,7 @@ bool enrol_wanted(const model::MeshConfig& mesh,
     const model::Labels& labels = pod.meta.labels;
     std::string own = label_of(labels, "istio.io/dataplane-mode");
     if (!own.empty()) {
-        return own == mesh.dataplane_mode; // `none`, or a mode that others serve, opts out
+        return own == mesh.dataplane_mode;  // `none`, or a mode that others serve, opts out
     }
     std::string inject = label_of(labels, "sidecar.istio.io/inject");
     if (inject.empty()) {
@@ -236,9 +236,9 @@ private:
 // Everything said about pods outside of the Pod objects themselves.
 struct Surroundings {
     std::unordered_map<std::string, model::Labels> namespaces;
-    std::unordered_set<std::string> redirected;                       // pod uids
-    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes; // by pod uid
-    std::map<std::string, std::vector<ObjectPtr>> network_policies;   // by namespace
+    std::unordered_set<std::string> redirected;                        // pod uids
+    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes;  // by pod uid
+    std::map<std::string, std::vector<ObjectPtr>> network_policies;    // by namespace
     std::vector<ObjectPtr> keep_alive;
 };
 
@@ -287,7 +287,7 @@ void name_workload(const Object& pod, model::Workload& workload) {
     workload.version = label_of(labels, "version");
 }
 
-} // namespace
+}  // namespace
 
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
     auto objects = store.in_creation_order("MeshConfig");
@@ -366,4 +366,4 @@ Workloads compile_workloads(const ObjectStore& store,
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

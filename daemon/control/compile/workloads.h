@@ -19,8 +19,8 @@ struct PodWorkload {
 };
 
 struct Workloads {
-    std::vector<PodWorkload> all;          // by namespace, then name; finished pods are left out
-    std::vector<IpAddress> node_addresses; // of our own node
+    std::vector<PodWorkload> all;           // by namespace, then name; finished pods are left out
+    std::vector<IpAddress> node_addresses;  // of our own node
 };
 
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings);
@@ -29,4 +29,4 @@ Workloads compile_workloads(const ObjectStore& store,
                             const std::string& node,
                             FindingSink& findings);
 
-} // namespace orlop::control
+}  // namespace orlop::control

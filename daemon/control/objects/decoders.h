@@ -38,4 +38,4 @@ LabelSelector decode_label_selector(Report& report, const Node* node, const std:
 std::optional<model::RetryPolicy>
 decode_retry_policy(const DecodeContext& context, const Node* node, const std::string& path);
 
-} // namespace orlop::control
+}  // namespace orlop::control

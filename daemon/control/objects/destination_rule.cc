@@ -378,7 +378,7 @@ void read_subset(const DecodeContext& context,
     out.subsets.push_back(std::move(subset));
 }
 
-} // namespace
+}  // namespace
 
 ObjectSpec decode_destination_rule(const DecodeContext& context) {
     DestinationRuleSpec out;
@@ -411,4 +411,4 @@ ObjectSpec decode_destination_rule(const DecodeContext& context) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

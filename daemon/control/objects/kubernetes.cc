@@ -250,7 +250,7 @@ std::vector<EndpointSliceSpec::Port> read_endpoint_ports(Report& report, FieldRe
     return ports;
 }
 
-} // namespace
+}  // namespace
 
 bool LabelSelector::matches(const model::Labels& labels) const {
     for (const auto& [key, value] : match_labels) {
@@ -429,4 +429,4 @@ ObjectSpec decode_network_policy(const DecodeContext& context) {
     return policy;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

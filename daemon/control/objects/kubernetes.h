@@ -12,9 +12,9 @@
 
 namespace orlop::control {
 
-struct NamespaceSpec {}; // labels are in ObjectMeta
+struct NamespaceSpec {};  // labels are in ObjectMeta
 struct ServiceAccountSpec {};
-struct SecretSpec {}; // contents are not kept; credentials are read where they are used
+struct SecretSpec {};  // contents are not kept; credentials are read where they are used
 
 struct ContainerPort {
     std::string name;
@@ -22,27 +22,27 @@ struct ContainerPort {
 };
 
 struct PodSpec {
-    std::string node;            // spec.nodeName
-    std::string service_account; // "default" when absent
+    std::string node;             // spec.nodeName
+    std::string service_account;  // "default" when absent
     bool host_network = false;
     std::vector<ContainerPort> ports;
-    std::vector<std::uint16_t> probe_ports; // named ports resolved
-    std::vector<IpAddress> addresses;       // status.podIPs, else status.podIP
-    std::optional<IpAddress> host_ip;       // status.hostIP
-    bool ready = true;        // condition Ready; true when the status lists no conditions
-    bool finished = false;    // phase Succeeded or Failed: its addresses may belong to others
-    bool terminating = false; // metadata.deletionTimestamp
+    std::vector<std::uint16_t> probe_ports;  // named ports resolved
+    std::vector<IpAddress> addresses;        // status.podIPs, else status.podIP
+    std::optional<IpAddress> host_ip;        // status.hostIP
+    bool ready = true;         // condition Ready; true when the status lists no conditions
+    bool finished = false;     // phase Succeeded or Failed: its addresses may belong to others
+    bool terminating = false;  // metadata.deletionTimestamp
 };
 
 struct ServiceSpec {
     std::string type = "ClusterIP";
-    std::vector<IpAddress> addresses; // clusterIPs, else clusterIP; empty when headless
+    std::vector<IpAddress> addresses;  // clusterIPs, else clusterIP; empty when headless
     bool headless = false;
     bool external_name = false;
     bool publish_not_ready = false;
     model::Labels selector;
-    std::vector<model::ServicePort> ports; // UDP and SCTP ports have Protocol::udp
-    std::vector<std::string> export_to;    // annotation networking.istio.io/exportTo
+    std::vector<model::ServicePort> ports;  // UDP and SCTP ports have Protocol::udp
+    std::vector<std::string> export_to;     // annotation networking.istio.io/exportTo
 };
 
 // EndpointSlice, or Endpoints turned into slices of one group each.
@@ -60,12 +60,12 @@ struct EndpointSliceSpec {
         std::vector<Port> ports;
         std::vector<Member> members;
     };
-    std::string service; // label kubernetes.io/service-name, or the Endpoints' own name
+    std::string service;  // label kubernetes.io/service-name, or the Endpoints' own name
     std::vector<Group> groups;
 };
 
 struct NodeSpec {
-    std::vector<IpAddress> addresses; // InternalIP and ExternalIP
+    std::vector<IpAddress> addresses;  // InternalIP and ExternalIP
 };
 
 // metav1.LabelSelector. An empty selector selects everything.
@@ -85,4 +85,4 @@ struct NetworkPolicySpec {
     LabelSelector pods;
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

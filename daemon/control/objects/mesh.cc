@@ -101,7 +101,7 @@ void read_names(FieldReader& spec, model::MeshConfig& mesh) {
     mesh.revisions = spec.texts("revisions");
 }
 
-} // namespace
+}  // namespace
 
 ObjectSpec decode_peer_authentication(const DecodeContext& context) {
     PeerAuthenticationSpec out;
@@ -170,4 +170,4 @@ ObjectSpec decode_node_status(const DecodeContext& context) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -14,10 +14,10 @@ namespace orlop::control {
 
 // security.istio.io PeerAuthentication (istio-semantics §9).
 struct PeerAuthenticationSpec {
-    model::Labels selector;    // empty: the namespace, or the mesh in the root namespace
-    bool has_selector = false; // `selector` with at least one label
+    model::Labels selector;     // empty: the namespace, or the mesh in the root namespace
+    bool has_selector = false;  // `selector` with at least one label
     model::MtlsMode mode = model::MtlsMode::unset;
-    std::map<std::uint16_t, model::MtlsMode> port_modes; // container ports
+    std::map<std::uint16_t, model::MtlsMode> port_modes;  // container ports
 };
 
 struct MeshConfigSpec {
@@ -28,14 +28,14 @@ struct MeshConfigSpec {
 // accepted from the sandbox directory: it names paths that a privileged process will enter.
 struct PodSandboxSpec {
     std::string uid;
-    std::string netns;  // absolute path of the network namespace
-    std::string cgroup; // absolute path of the cgroup v2 group
+    std::string netns;   // absolute path of the network namespace
+    std::string cgroup;  // absolute path of the cgroup v2 group
 };
 
 // What one node has captured; written by its orlopd so that peers know who accepts HBONE.
 struct NodeStatusSpec {
     std::string node;
-    std::vector<std::string> redirected; // pod uids
+    std::vector<std::string> redirected;  // pod uids
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

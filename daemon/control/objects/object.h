@@ -28,11 +28,11 @@ struct ObjectMeta {
     std::string uid;
     // Nanoseconds since the epoch: annotation orlop.dev/created, else metadata.creationTimestamp.
     std::optional<std::int64_t> created_ns;
-    std::string owner_kind; // controlling ownerReference
+    std::string owner_kind;  // controlling ownerReference
     std::string owner_name;
 };
 
-struct Recorded {}; // recognised, stored, not enforced yet (a warning says so)
+struct Recorded {};  // recognised, stored, not enforced yet (a warning says so)
 
 using ObjectSpec = std::variant<Recorded,
                                 NamespaceSpec,
@@ -54,10 +54,10 @@ struct Object {
     ObjectKey key;
     std::string api_version;
     ObjectMeta meta;
-    model::ObjectRefPtr ref; // file and line of the document
+    model::ObjectRefPtr ref;  // file and line of the document
     ObjectSpec spec;
-    std::shared_ptr<const Node> tree; // as written; null for Pods and EndpointSlices
+    std::shared_ptr<const Node> tree;  // as written; null for Pods and EndpointSlices
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 
-} // namespace orlop::control
+}  // namespace orlop::control

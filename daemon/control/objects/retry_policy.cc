@@ -79,7 +79,7 @@ void read_retry_on(FieldReader& retries, const std::string& text, Policy& policy
     }
 }
 
-} // namespace
+}  // namespace
 
 std::optional<model::RetryPolicy>
 decode_retry_policy(const DecodeContext& context, const Node* node, const std::string& path) {
@@ -109,4 +109,4 @@ decode_retry_policy(const DecodeContext& context, const Node* node, const std::s
     return policy;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

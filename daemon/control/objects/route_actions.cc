@@ -180,7 +180,7 @@ MirrorSpec make_mirror(DestinationName to, double percent) {
     return {std::move(to), percent};
 }
 
-} // namespace
+}  // namespace
 
 std::optional<DestinationName>
 decode_destination(Report& report, const Node* node, const std::string& path) {
@@ -411,4 +411,4 @@ std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route) {
     return mirrors;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

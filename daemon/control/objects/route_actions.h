@@ -22,4 +22,4 @@ std::optional<model::Rewrite> decode_rewrite(FieldReader& route);
 std::optional<model::CorsPolicy> decode_cors(FieldReader& route);
 std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -15,11 +15,11 @@
 namespace orlop::control {
 
 struct DestinationName {
-    std::string host;       // as written
-    std::string subset;     // empty: the whole service
-    std::uint16_t port = 0; // 0: the service's only port, else the port of arrival
+    std::string host;        // as written
+    std::string subset;      // empty: the whole service
+    std::uint16_t port = 0;  // 0: the service's only port, else the port of arrival
     int line = 0;
-    std::string path; // "spec.http[0].route[1].destination"
+    std::string path;  // "spec.http[0].route[1].destination"
 };
 
 struct RouteChoice {
@@ -31,7 +31,7 @@ struct RouteChoice {
 
 struct MatchSpec {
     model::HttpMatch match;
-    std::vector<std::string> gateways; // overrides the object's list; empty: not written
+    std::vector<std::string> gateways;  // overrides the object's list; empty: not written
 };
 
 struct MirrorSpec {
@@ -50,18 +50,18 @@ struct HttpRouteSpec {
     std::optional<model::DirectResponse> direct_response;
     std::optional<model::Rewrite> rewrite;
     std::optional<model::CorsPolicy> cors;
-    std::optional<std::vector<MirrorSpec>> mirrors; // present and empty: explicit 0 %
+    std::optional<std::vector<MirrorSpec>> mirrors;  // present and empty: explicit 0 %
     model::HeaderOps request_headers;
     model::HeaderOps response_headers;
-    std::string delegate_name; // empty: none
+    std::string delegate_name;  // empty: none
     std::string delegate_ns;
-    model::ObjectRefPtr source;         // line of this element
-    model::ObjectRefPtr timeout_source; // line of `timeout`
+    model::ObjectRefPtr source;          // line of this element
+    model::ObjectRefPtr timeout_source;  // line of `timeout`
 };
 
 // tls[] and tcp[]: weights per connection, chosen by SNI, port or destination range.
 struct L4RouteSpec {
-    std::vector<std::string> sni_hosts; // tls only
+    std::vector<std::string> sni_hosts;  // tls only
     std::vector<Cidr> destination_ranges;
     std::vector<std::uint16_t> ports;
     std::vector<RouteChoice> choices;
@@ -69,9 +69,9 @@ struct L4RouteSpec {
 };
 
 struct VirtualServiceSpec {
-    std::vector<std::string> hosts;     // as written, lower-case; empty: a delegate
-    std::vector<std::string> gateways;  // empty: mesh
-    std::vector<std::string> export_to; // empty: all
+    std::vector<std::string> hosts;      // as written, lower-case; empty: a delegate
+    std::vector<std::string> gateways;   // empty: mesh
+    std::vector<std::string> export_to;  // empty: all
     std::vector<HttpRouteSpec> http;
     std::vector<L4RouteSpec> tls;
     std::vector<L4RouteSpec> tcp;
@@ -90,7 +90,7 @@ struct TrafficPolicySpec {
     std::optional<model::OutlierDetection> outlier;
     std::optional<model::ClientTls> tls;
     std::optional<model::RetryBudget> retry_budget;
-    std::map<std::uint16_t, TrafficPolicySpec> ports; // portLevelSettings; never nested deeper
+    std::map<std::uint16_t, TrafficPolicySpec> ports;  // portLevelSettings; never nested deeper
     model::ObjectRefPtr source;
 };
 
@@ -102,11 +102,11 @@ struct SubsetSpec {
 };
 
 struct DestinationRuleSpec {
-    std::string host; // as written, lower-case
+    std::string host;  // as written, lower-case
     std::optional<TrafficPolicySpec> policy;
     std::vector<SubsetSpec> subsets;
     std::vector<std::string> export_to;
     model::Labels workload_selector;
 };
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -13,9 +13,9 @@ bool is_lower_alnum(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-constexpr double smallest_percent = 0.0001; // one part per million
+constexpr double smallest_percent = 0.0001;  // one part per million
 
-} // namespace
+}  // namespace
 
 bool is_dns_label(std::string_view text) {
     if (text.empty() || text.size() > 63 || !is_lower_alnum(text.front()) ||
@@ -154,4 +154,4 @@ std::optional<std::uint16_t> read_port(FieldReader& reader, std::string_view nam
     return value ? std::optional(static_cast<std::uint16_t>(*value)) : std::nullopt;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

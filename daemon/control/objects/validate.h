@@ -13,9 +13,9 @@
 
 namespace orlop::control {
 
-bool is_dns_label(std::string_view text);    // DNS-1123 label, at most 63 bytes
-bool is_dns_name(std::string_view text);     // DNS-1123 subdomain, at most 253 bytes
-bool is_host_pattern(std::string_view text); // a name, `*`, `*.name` or an IP address
+bool is_dns_label(std::string_view text);     // DNS-1123 label, at most 63 bytes
+bool is_dns_name(std::string_view text);      // DNS-1123 subdomain, at most 253 bytes
+bool is_host_pattern(std::string_view text);  // a name, `*`, `*.name` or an IP address
 
 std::string to_lower(std::string_view text);
 
@@ -35,4 +35,4 @@ std::vector<std::string> read_export_to(FieldReader& spec);
 
 std::optional<std::uint16_t> read_port(FieldReader& reader, std::string_view name);
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -11,7 +11,7 @@
 namespace orlop::control {
 namespace {
 
-constexpr std::int64_t weight_max = 1'000'000'000; // sums of any list of these fit 64 bits
+constexpr std::int64_t weight_max = 1'000'000'000;  // sums of any list of these fit 64 bits
 
 enum class NameCase : unsigned char { kept, lower };
 
@@ -117,7 +117,7 @@ std::vector<RouteChoice> read_choices(const DecodeContext& context, FieldReader&
         parent.error("route", "total destination weight = 0", "give one destination a weight");
     }
     if (choices.size() == 1 && choices.front().weight == 0) {
-        choices.front().weight = 1; // a sole destination gets all, whatever its weight
+        choices.front().weight = 1;  // a sole destination gets all, whatever its weight
     }
     return choices;
 }
@@ -292,7 +292,7 @@ void check_delegate(FieldReader& reader, const VirtualServiceSpec& spec) {
     }
 }
 
-} // namespace
+}  // namespace
 
 model::ObjectRefPtr DecodeContext::ref_at(int line) const {
     return std::make_shared<const model::ObjectRef>(
@@ -338,4 +338,4 @@ ObjectSpec decode_virtual_service(const DecodeContext& context) {
     return out;
 }
 
-} // namespace orlop::control
+}  // namespace orlop::control

@@ -1,11 +1,10 @@
 // The admin server on the seeded fake ring: bytes arrive cut anywhere.
 #include "daemon/admin/http_server.h"
-
-#include <gtest/gtest.h>
-
 #include "daemon/base/limits.h"
 #include "daemon/runtime/fake_backend.h"
 #include "daemon/runtime/fake_peer.h"
+
+#include <gtest/gtest.h>
 
 namespace orlop::admin {
 namespace {
@@ -17,11 +16,11 @@ class Echo final : public RequestHandler {
 public:
     Task<Response> handle(const Request& request) override {
         ++requests;
-        co_return Response{200, request.method + " " + request.path + " x=" +
-                                    request.parameter("x") + " port=" +
-                                    std::to_string(request.local_port) + " body=" +
-                                    std::to_string(request.body.size()) + ":" +
-                                    request.body.substr(0, 20)};
+        co_return Response{200,
+                           request.method + " " + request.path + " x=" + request.parameter("x") +
+                               " port=" + std::to_string(request.local_port) +
+                               " body=" + std::to_string(request.body.size()) + ":" +
+                               request.body.substr(0, 20)};
     }
     int requests = 0;
 };
@@ -81,7 +80,8 @@ TEST(HttpServer, answers_requests_of_one_connection_in_order) {
 }
 
 TEST(HttpServer, refuses_what_is_no_http) {
-    for (const char* bytes : {"nonsense\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
+    for (const char* bytes : {"nonsense\r\n\r\n",
+                              "GET / HTTP/1.1\r\n\r\n",
                               "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\n"
                               "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"}) {
         World world(7);
@@ -93,10 +93,10 @@ TEST(HttpServer, refuses_what_is_no_http) {
 
 TEST(HttpServer, refuses_bodies_beyond_the_bound) {
     World world(3);
-    std::string answer = world.exchange(
-        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: " +
-        std::to_string(limits::admin_request_bytes_max + 1) + "\r\n\r\n" +
-        std::string(limits::admin_request_bytes_max + 1, 'x'));
+    std::string answer =
+        world.exchange("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: " +
+                       std::to_string(limits::admin_request_bytes_max + 1) + "\r\n\r\n" +
+                       std::string(limits::admin_request_bytes_max + 1, 'x'));
     EXPECT_EQ(world.echo.requests, 0);
 }
 

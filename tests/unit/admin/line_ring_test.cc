@@ -6,8 +6,10 @@ namespace orlop::admin {
 namespace {
 
 LineRing::Line line(int at, const char* source, const char* destination, std::string text) {
-    return {WallTime(std::chrono::seconds(at)), *IpAddress::parse(source),
-            *IpAddress::parse(destination), std::move(text)};
+    return {WallTime(std::chrono::seconds(at)),
+            *IpAddress::parse(source),
+            *IpAddress::parse(destination),
+            std::move(text)};
 }
 
 TEST(LineRing, finds_lines_by_either_end) {

@@ -1,9 +1,8 @@
 #include "daemon/app/api_apply.h"
-
-#include <gtest/gtest.h>
-
 #include "daemon/control/config_directory.h"
 #include "tests/unit/app/scratch_directory.h"
+
+#include <gtest/gtest.h>
 
 namespace orlop::app {
 namespace {
@@ -97,8 +96,8 @@ TEST(Apply, gives_the_documents_of_one_request_their_order) {
 
 TEST(Apply, puts_objects_into_the_namespace_of_the_request) {
     Config config;
-    auto plan = plan_apply(config.store, config.scratch.path(),
-                           {timeout_yaml, "given.yaml", "shop"}, 1);
+    auto plan =
+        plan_apply(config.store, config.scratch.path(), {timeout_yaml, "given.yaml", "shop"}, 1);
     ASSERT_EQ(plan.changes.size(), 1u);
     EXPECT_EQ(plan.changes[0].key.ns, "shop");
     ASSERT_TRUE(carry_out(plan));
@@ -133,19 +132,22 @@ TEST(Apply, refuses_the_whole_request_when_one_document_is_wrong) {
     std::string good(timeout_yaml);
     const Case cases[] = {
         {"broken YAML", good + "---\n{", "given.yaml"},
-        {"unknown kind", good + "---\napiVersion: v1\nkind: Nothing\nmetadata: {name: x}\n",
+        {"unknown kind",
+         good + "---\napiVersion: v1\nkind: Nothing\nmetadata: {name: x}\n",
          "Nothing"},
-        {"wrong field", good + "---\n" + replaced(replaced(good, "1s", "soon"), "name: pricing",
-                                                  "name: other"),
+        {"wrong field",
+         good + "---\n" + replaced(replaced(good, "1s", "soon"), "name: pricing", "name: other"),
          "timeout"},
         {"twin", good + "---\n" + good, "twice"},
         {"empty", "", "no object"},
-        {"sandbox", "apiVersion: orlop.dev/v1\nkind: PodSandbox\nmetadata: {name: x, uid: u}\n"
-                    "spec: {netns: /proc/1/ns/net, cgroup: /sys/fs/cgroup}\n",
+        {"sandbox",
+         "apiVersion: orlop.dev/v1\nkind: PodSandbox\nmetadata: {name: x, uid: u}\n"
+         "spec: {netns: /proc/1/ns/net, cgroup: /sys/fs/cgroup}\n",
          "PodSandbox"},
         {"path in a name", replaced(good, "name: pricing", "name: ../../etc/passwd"), "name"},
         {"path in a namespace",
-         replaced(good, "name: pricing", "name: p\n  namespace: ../x"), "namespace"},
+         replaced(good, "name: pricing", "name: p\n  namespace: ../x"),
+         "namespace"},
     };
     for (const Case& one : cases) {
         Config config;
@@ -214,7 +216,8 @@ TEST(Delete, removes_the_file_and_says_what_is_absent) {
 TEST(Delete, needs_only_the_names_of_a_document) {
     Config config;
     config.apply(timeout_yaml);
-    auto plan = plan_delete(config.store, config.scratch.path(),
+    auto plan = plan_delete(config.store,
+                            config.scratch.path(),
                             ApplyRequest{"apiVersion: networking.istio.io/v1\n"
                                          "kind: VirtualService\nmetadata: {name: pricing}\n"
                                          "spec: {nonsense: 1}\n"});
@@ -227,9 +230,13 @@ TEST(Kinds, are_known_by_every_spelling_of_kubectl) {
         const char* word;
         const char* kind;
     };
-    for (const Case& one : {Case{"vs", "VirtualService"}, {"virtualservices", "VirtualService"},
-                            {"VirtualService", "VirtualService"}, {"DR", "DestinationRule"},
-                            {"pa", "PeerAuthentication"}, {"svc", "Service"}, {"nonsense", ""},
+    for (const Case& one : {Case{"vs", "VirtualService"},
+                            {"virtualservices", "VirtualService"},
+                            {"VirtualService", "VirtualService"},
+                            {"DR", "DestinationRule"},
+                            {"pa", "PeerAuthentication"},
+                            {"svc", "Service"},
+                            {"nonsense", ""},
                             {"", ""}}) {
         EXPECT_EQ(canonical_kind(one.word), one.kind) << one.word;
     }

@@ -1,10 +1,9 @@
 #include "daemon/app/api_views.h"
+#include "daemon/control/compile.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-
-#include "daemon/control/compile.h"
 
 namespace orlop::app {
 namespace {

@@ -1,19 +1,19 @@
+#include "daemon/app/cli/arguments.h"
+#include "daemon/app/cli/commands.h"
+#include "daemon/app/cli/documents.h"
+#include "daemon/app/cli/table.h"
+#include "tests/unit/app/scratch_directory.h"
+
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
-
-#include "daemon/app/cli/arguments.h"
-#include "daemon/app/cli/commands.h"
-#include "daemon/app/cli/documents.h"
-#include "daemon/app/cli/table.h"
-#include "tests/unit/app/scratch_directory.h"
+#include <unistd.h>
 
 namespace orlop::app::cli {
 namespace {
@@ -105,8 +105,8 @@ private:
 };
 
 std::string http(int status, const std::string& body) {
-    return "HTTP/1.1 " + std::to_string(status) + " x\r\ncontent-length: " +
-           std::to_string(body.size()) + "\r\n\r\n" + body;
+    return "HTTP/1.1 " + std::to_string(status) +
+           " x\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 TEST(Arguments, that_are_wrong_end_with_64_and_one_line) {
@@ -151,8 +151,8 @@ TEST(Arguments, ask_for_help_on_standard_output) {
 TEST(Arguments, may_name_global_options_after_the_command) {
     ScratchDirectory scratch;
     OneAnswer daemon(scratch.path() + "/s", http(200, R"({"objects":[]})"));
-    Outcome outcome = run_command({"get", "vs", "reviews", "-n", "shop", "-o", "json", "--socket",
-                                   scratch.path() + "/s"});
+    Outcome outcome = run_command(
+        {"get", "vs", "reviews", "-n", "shop", "-o", "json", "--socket", scratch.path() + "/s"});
     EXPECT_EQ(outcome.code, exit_code::failed);
     EXPECT_NE(outcome.err.find("No vs/reviews found in namespace shop."), std::string::npos);
     EXPECT_TRUE(daemon.request().starts_with(
@@ -219,12 +219,12 @@ TEST(ApplyCommand, names_a_file_that_is_not_there) {
 
 TEST(AnalyzeCommand, ends_with_79_from_the_threshold_on) {
     ScratchDirectory scratch;
-    std::string clean = scratch.write("clean.yaml",
-                                      "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
-    std::string wrong = scratch.write(
-        "wrong.yaml", "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
-                      "metadata: {name: v}\nspec:\n  hosts: [nobody]\n  http:\n"
-                      "  - route:\n    - destination: {host: nobody}\n");
+    std::string clean =
+        scratch.write("clean.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+    std::string wrong = scratch.write("wrong.yaml",
+                                      "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+                                      "metadata: {name: v}\nspec:\n  hosts: [nobody]\n  http:\n"
+                                      "  - route:\n    - destination: {host: nobody}\n");
     EXPECT_EQ(run_command({"analyze", clean}).code, exit_code::ok);
     Outcome outcome = run_command({"analyze", wrong});
     EXPECT_EQ(outcome.code, exit_code::findings);
@@ -265,10 +265,11 @@ TEST(Table, aligns_columns_and_lets_no_escape_through) {
     table.add({"a√", "x"});
     table.add({"long-name", ""});
     table.add({"evil\x1b[2J", "y"});
-    EXPECT_EQ(table.render(), "NAME        STATE\n"
-                              "a√          x\n"
-                              "long-name\n"
-                              "evil?[2J    y\n");
+    EXPECT_EQ(table.render(),
+              "NAME        STATE\n"
+              "a√          x\n"
+              "long-name\n"
+              "evil?[2J    y\n");
 }
 
 TEST(Table, tells_ages_as_kubectl_does) {

@@ -1,11 +1,10 @@
 // A directory of a test's own, removed with it.
 #pragma once
 
-#include <stdlib.h>
-
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdlib.h>
 #include <string>
 
 namespace orlop::app {

@@ -161,5 +161,5 @@ TEST(Body, that_ends_with_the_connection_is_complete_and_others_are_truncated) {
     EXPECT_EQ(cut.at_end_of_stream().reason, Reason::truncated_body);
 }
 
-} // namespace
-} // namespace orlop::h1
+}  // namespace
+}  // namespace orlop::h1

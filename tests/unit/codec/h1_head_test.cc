@@ -286,7 +286,7 @@ TEST(RequestHead, reads_byte_by_byte_what_it_reads_at_once) {
         HeadScan scan;
         ParseResult got;
         for (std::size_t n = 0; n <= text.size() && got.state == ParseState::need_more; ++n) {
-            const std::string moved = text.substr(0, n); // as if the buffer had moved
+            const std::string moved = text.substr(0, n);  // as if the buffer had moved
             got = parse_request_head(moved, head, scan);
         }
         EXPECT_EQ(got.state, expected.state) << text;
@@ -422,5 +422,5 @@ TEST(FirstBytes, tell_http_from_the_rest_without_waiting_for_long) {
     }
 }
 
-} // namespace
-} // namespace orlop::h1
+}  // namespace
+}  // namespace orlop::h1

@@ -256,5 +256,5 @@ TEST(RequestWriter, round_trips_what_the_parser_accepts) {
     }
 }
 
-} // namespace
-} // namespace orlop::h1
+}  // namespace
+}  // namespace orlop::h1

@@ -240,7 +240,7 @@ TEST(Connections, that_fail_report_every_stream_first) {
 
 TEST(Connections, of_peers_that_send_but_never_read_stay_bounded) {
     SessionOptions options;
-    options.control_frames_max = 1'000'000; // let the library's own bound show
+    options.control_frames_max = 1'000'000;  // let the library's own bound show
     RawServer raw(options);
     bool refused = false;
     for (int i = 0; i < 200'000 && !refused; ++i) {
@@ -274,5 +274,5 @@ TEST(Streams, take_trailers_and_ends_in_odd_places) {
     EXPECT_EQ(raw.server.events.take_log(), "");
 }
 
-} // namespace
-} // namespace orlop::h2
+}  // namespace
+}  // namespace orlop::h2

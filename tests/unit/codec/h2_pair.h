@@ -15,11 +15,11 @@ namespace orlop::h2 {
 
 struct Recorder : Handler {
     Session* session = nullptr;
-    std::string log; // "request 1 CONNECT a:1;" ...
+    std::string log;  // "request 1 CONNECT a:1;" ...
     std::map<std::int32_t, std::string> data;
     std::map<std::int32_t, RequestKind> kinds;
-    std::uint16_t answer = 200;    // 0: do not answer from within the event
-    std::size_t consume_share = 1; // 0: leave all bytes unconsumed
+    std::uint16_t answer = 200;     // 0: do not answer from within the event
+    std::size_t consume_share = 1;  // 0: leave all bytes unconsumed
     std::vector<StreamId> writable;
 
     void note(std::string_view what, StreamId id, const std::string& more = "") {
@@ -131,7 +131,7 @@ frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_v
     return bytes;
 }
 inline std::string literal(std::string_view name, std::string_view value) {
-    std::string field("\0", 1); // HPACK: literal without indexing, new name, no Huffman
+    std::string field("\0", 1);  // HPACK: literal without indexing, new name, no Huffman
     const auto length = [&field](std::size_t size) {
         if (size < 127) {
             field += static_cast<char>(size);
@@ -201,4 +201,4 @@ struct RawServer {
     }
 };
 
-} // namespace orlop::h2
+}  // namespace orlop::h2

@@ -101,7 +101,7 @@ TEST(FlowControl, lets_other_streams_pass_one_that_is_not_read) {
 TEST(FlowControl, gives_the_connection_back_what_a_reset_stream_never_read) {
     Pair pair;
     pair.server.events.consume_share = 0;
-    for (int round = 0; round < 12; ++round) { // 3 MiB over a connection window of 1 MiB
+    for (int round = 0; round < 12; ++round) {  // 3 MiB over a connection window of 1 MiB
         const StreamId id = pair.open();
         pair.settle();
         EXPECT_EQ(write_all(pair, pair.client, id, std::string(256 * 1024, 'a')), 256U * 1024);
@@ -330,5 +330,5 @@ TEST(Sending, refuses_fields_that_may_not_be_sent) {
     }
 }
 
-} // namespace
-} // namespace orlop::h2
+}  // namespace
+}  // namespace orlop::h2

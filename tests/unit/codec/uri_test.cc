@@ -128,5 +128,5 @@ TEST(Query, finds_the_first_parameter_of_a_name) {
     EXPECT_FALSE(valid_query("a#b"));
 }
 
-} // namespace
-} // namespace orlop::uri
+}  // namespace
+}  // namespace orlop::uri

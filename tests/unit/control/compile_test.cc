@@ -494,5 +494,5 @@ TEST(Compile, gives_the_same_snapshot_for_the_same_objects) {
     }
 }
 
-} // namespace
-} // namespace orlop::control
+}  // namespace
+}  // namespace orlop::control

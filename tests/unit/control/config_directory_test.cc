@@ -117,5 +117,5 @@ TEST_F(ConfigDirectoryTest, lets_the_file_that_changed_last_define_an_object) {
     EXPECT_EQ(store_.find({"Namespace", "", "x"})->object->meta.labels.at("from"), "a");
 }
 
-} // namespace
-} // namespace orlop::control
+}  // namespace
+}  // namespace orlop::control

@@ -34,7 +34,7 @@ struct Refused {
     std::string text;
     std::string path;
     int line;
-    std::string says; // part of the message
+    std::string says;  // part of the message
 };
 
 const Refused refusals[] = {
@@ -459,5 +459,5 @@ TEST(Yaml, survives_a_round_trip) {
               R"({"a":"yes","b":[{"x":1,"y":[true,"true"]},{},[]],"c":null})");
 }
 
-} // namespace
-} // namespace orlop::control
+}  // namespace
+}  // namespace orlop::control

@@ -152,5 +152,5 @@ TEST(Workload, learns_what_surrounds_its_pod) {
     EXPECT_TRUE(snapshot->is_node_address(*IpAddress::parse("10.9.9.9")));
 }
 
-} // namespace
-} // namespace orlop::control
+}  // namespace
+}  // namespace orlop::control

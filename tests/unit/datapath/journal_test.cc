@@ -54,4 +54,4 @@ TEST(Journal, refuses_what_breaks_its_grammar) {
     }
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

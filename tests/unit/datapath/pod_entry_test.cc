@@ -14,7 +14,7 @@ bool same(const orlop_address& a, const orlop_address& b) {
     return std::memcmp(&a, &b, sizeof(a)) == 0;
 }
 
-} // namespace
+}  // namespace
 
 TEST(PodEntry, masks_ranges_of_both_families_in_one_form) {
     struct Case {
@@ -87,4 +87,4 @@ TEST(PodEntry, names_the_bound_it_hits) {
     EXPECT_EQ(make_pod_entry(1, {}, policy, {}).error().kind, ErrorKind::invalid_input);
 }
 
-} // namespace orlop::datapath
+}  // namespace orlop::datapath

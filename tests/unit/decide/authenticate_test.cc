@@ -52,20 +52,34 @@ TEST(JudgeInbound, every_mode_against_every_transport) {
         {"strict, TLS without identity", MtlsMode::strict, nobody, false, R::no_peer_identity},
         {"attested without identity", MtlsMode::permissive, blank, false, R::no_peer_identity},
         {"permissive", MtlsMode::permissive, plain(80), true, R::plaintext_permitted},
-        {"permissive, strict port", MtlsMode::permissive, plain(9001), false,
+        {"permissive, strict port",
+         MtlsMode::permissive,
+         plain(9001),
+         false,
          R::strict_refuses_plaintext},
         {"strict, disabled port", MtlsMode::strict, plain(9000), true, R::plaintext_permitted},
         {"disable", MtlsMode::disable, plain(80), true, R::plaintext_permitted},
         {"disable, mTLS", MtlsMode::disable, tls, true, R::mutual_tls},
-        {"unresolved mode refuses", MtlsMode::unset, plain(80), false,
-         R::strict_refuses_plaintext},
-        {"kubelet probe", MtlsMode::strict, plain(8081, SourceKind::this_node), true,
+        {"unresolved mode refuses", MtlsMode::unset, plain(80), false, R::strict_refuses_plaintext},
+        {"kubelet probe",
+         MtlsMode::strict,
+         plain(8081, SourceKind::this_node),
+         true,
          R::kubelet_probe},
-        {"kubelet probe of a strict port", MtlsMode::permissive,
-         plain(9001, SourceKind::this_node), true, R::kubelet_probe},
-        {"node to another port", MtlsMode::strict, plain(80, SourceKind::this_node), false,
+        {"kubelet probe of a strict port",
+         MtlsMode::permissive,
+         plain(9001, SourceKind::this_node),
+         true,
+         R::kubelet_probe},
+        {"node to another port",
+         MtlsMode::strict,
+         plain(80, SourceKind::this_node),
+         false,
          R::strict_refuses_plaintext},
-        {"stranger to a probe port", MtlsMode::strict, plain(8081), false,
+        {"stranger to a probe port",
+         MtlsMode::strict,
+         plain(8081),
+         false,
          R::strict_refuses_plaintext},
     };
     for (const InboundCase& one : cases) {
@@ -77,8 +91,11 @@ TEST(JudgeInbound, every_mode_against_every_transport) {
 
 struct WireCase {
     const char* name;
-    std::function<void(model::Workload& source, model::Workload& callee,
-                       model::TrafficPolicy& policy, model::MeshConfig& mesh)> change;
+    std::function<void(model::Workload& source,
+                       model::Workload& callee,
+                       model::TrafficPolicy& policy,
+                       model::MeshConfig& mesh)>
+        change;
     Wire wire;
     WireReason reason;
 };
@@ -94,62 +111,90 @@ std::vector<WireCase> wire_cases() {
         p.tls->mode = mode;
     };
     return {
-        {"captured on another node", [](W&, W& c, P&, M&) { c.local = false; }, Wire::hbone,
+        {"captured on another node",
+         [](W&, W& c, P&, M&) { c.local = false; },
+         Wire::hbone,
          R::captured},
         {"same node", [](W&, W&, P&, M&) {}, Wire::same_node, R::captured_same_node},
-        {"policy on the callee", [](W&, W& c, P&, M&) { c.network_policy_selected = true; },
-         Wire::hbone, R::network_policy},
-        {"policy on the caller", [](W& s, W&, P&, M&) { s.network_policy_selected = true; },
-         Wire::hbone, R::network_policy},
-        {"shortcut off", [](W&, W&, P&, M& m) { m.same_node_shortcut = false; }, Wire::hbone,
+        {"policy on the callee",
+         [](W&, W& c, P&, M&) { c.network_policy_selected = true; },
+         Wire::hbone,
+         R::network_policy},
+        {"policy on the caller",
+         [](W& s, W&, P&, M&) { s.network_policy_selected = true; },
+         Wire::hbone,
+         R::network_policy},
+        {"shortcut off",
+         [](W&, W&, P&, M& m) { m.same_node_shortcut = false; },
+         Wire::hbone,
          R::shortcut_off},
         {"caller elsewhere", [](W& s, W&, P&, M&) { s.local = false; }, Wire::hbone, R::captured},
-        {"not enrolled", [](W&, W& c, P&, M&) { c.enrol_wanted = c.redirected = false; },
-         Wire::plaintext, R::not_enrolled},
-        {"leaving, still captured", [](W&, W& c, P&, M&) { c.enrol_wanted = false; },
-         Wire::same_node, R::captured_same_node},
-        {"host network", [](W&, W& c, P&, M&) { c.host_network = true; }, Wire::plaintext,
+        {"not enrolled",
+         [](W&, W& c, P&, M&) { c.enrol_wanted = c.redirected = false; },
+         Wire::plaintext,
          R::not_enrolled},
-        {"not yet redirected", [](W&, W& c, P&, M&) { c.redirected = false; }, Wire::plaintext,
+        {"leaving, still captured",
+         [](W&, W& c, P&, M&) { c.enrol_wanted = false; },
+         Wire::same_node,
+         R::captured_same_node},
+        {"host network",
+         [](W&, W& c, P&, M&) { c.host_network = true; },
+         Wire::plaintext,
+         R::not_enrolled},
+        {"not yet redirected",
+         [](W&, W& c, P&, M&) { c.redirected = false; },
+         Wire::plaintext,
          R::not_yet_redirected},
         {"not yet redirected and STRICT",
          [](W&, W& c, P&, M&) {
              c.redirected = false;
              c.mtls = MtlsMode::strict;
          },
-         Wire::refused, R::strict_not_redirected},
+         Wire::refused,
+         R::strict_not_redirected},
         {"not yet redirected and STRICT on the port",
          [](W&, W& c, P&, M&) {
              c.redirected = false;
              c.port_mtls = {{8080, MtlsMode::strict}};
          },
-         Wire::refused, R::strict_not_redirected},
-        {"PA DISABLE", [](W&, W& c, P&, M&) { c.mtls = MtlsMode::disable; }, Wire::plaintext,
+         Wire::refused,
+         R::strict_not_redirected},
+        {"PA DISABLE",
+         [](W&, W& c, P&, M&) { c.mtls = MtlsMode::disable; },
+         Wire::plaintext,
          R::mtls_disabled},
-        {"excluded port", [](W&, W& c, P&, M&) { c.exclusions.inbound_ports = {8080}; },
-         Wire::plaintext, R::port_excluded},
+        {"excluded port",
+         [](W&, W& c, P&, M&) { c.exclusions.inbound_ports = {8080}; },
+         Wire::plaintext,
+         R::port_excluded},
         {"DR DISABLE towards a captured pod",
          [tls](W&, W& c, P& p, M&) {
              c.local = false;
              tls(p, Mode::disable);
          },
-         Wire::hbone, R::captured},
+         Wire::hbone,
+         R::captured},
         {"DR ISTIO_MUTUAL towards a captured pod",
-         [tls](W&, W&, P& p, M&) { tls(p, Mode::istio_mutual); }, Wire::same_node,
+         [tls](W&, W&, P& p, M&) { tls(p, Mode::istio_mutual); },
+         Wire::same_node,
          R::captured_same_node},
         {"DR ISTIO_MUTUAL towards a plain pod",
          [tls](W&, W& c, P& p, M&) {
              c.enrol_wanted = c.redirected = false;
              tls(p, Mode::istio_mutual);
          },
-         Wire::refused, R::mutual_tls_demanded},
+         Wire::refused,
+         R::mutual_tls_demanded},
         {"DR ISTIO_MUTUAL against PA DISABLE",
          [tls](W&, W& c, P& p, M&) {
              c.mtls = MtlsMode::disable;
              tls(p, Mode::istio_mutual);
          },
-         Wire::hbone, R::captured},
-        {"DR SIMPLE", [tls](W&, W&, P& p, M&) { tls(p, Mode::simple); }, Wire::refused,
+         Wire::hbone,
+         R::captured},
+        {"DR SIMPLE",
+         [tls](W&, W&, P& p, M&) { tls(p, Mode::simple); },
+         Wire::refused,
          R::tls_origination_missing},
     };
 }

@@ -28,8 +28,8 @@ model::Destination destination_of(model::LoadBalancing kind, std::vector<std::ui
     return out;
 }
 
-std::map<std::size_t, int> picks(const model::Destination& destination, BalanceRequest request,
-                                 int count) {
+std::map<std::size_t, int>
+picks(const model::Destination& destination, BalanceRequest request, int count) {
     Balancer balancer;
     std::map<std::size_t, int> seen;
     for (int i = 0; i < count; ++i) {
@@ -42,8 +42,8 @@ using LB = model::LoadBalancing;
 
 TEST(Balance, round_robin_is_exact) {
     Dice dice;
-    const auto seen = picks(destination_of(LB::round_robin, {1, 1, 1}),
-                            {.random = dice.source()}, 300);
+    const auto seen =
+        picks(destination_of(LB::round_robin, {1, 1, 1}), {.random = dice.source()}, 300);
     EXPECT_EQ(seen, (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
 }
 
@@ -51,7 +51,8 @@ TEST(Balance, round_robin_shares_an_ejected_ones_part_evenly) {
     Dice dice;
     const std::array<std::uint64_t, 1> usable = {0b1101};
     const auto seen = picks(destination_of(LB::round_robin, {1, 1, 1, 1}),
-                            {.usable = usable, .random = dice.source()}, 300);
+                            {.usable = usable, .random = dice.source()},
+                            300);
     EXPECT_EQ(seen, (std::map<std::size_t, int>{{0, 100}, {2, 100}, {3, 100}}));
 }
 
@@ -63,23 +64,22 @@ TEST(Balance, weighted_round_robin_is_exact_and_smooth) {
     Balancer balancer;
     std::string order;
     for (int i = 0; i < 7; ++i) {
-        order += static_cast<char>(
-            'a' + balancer.pick(destination, {.random = dice.source()}).index);
+        order +=
+            static_cast<char>('a' + balancer.pick(destination, {.random = dice.source()}).index);
     }
     EXPECT_EQ(order, "aabacaa");
 }
 
 TEST(Balance, all_weights_zero_are_equal) {
     Dice dice;
-    const auto seen =
-        picks(destination_of(LB::round_robin, {0, 0}), {.random = dice.source()}, 10);
+    const auto seen = picks(destination_of(LB::round_robin, {0, 0}), {.random = dice.source()}, 10);
     EXPECT_EQ(seen, (std::map<std::size_t, int>{{0, 5}, {1, 5}}));
 }
 
 TEST(Balance, random_is_even) {
     Dice dice;
-    const auto seen = picks(destination_of(LB::random, {1, 1, 1, 1}),
-                            {.random = dice.source()}, 40'000);
+    const auto seen =
+        picks(destination_of(LB::random, {1, 1, 1, 1}), {.random = dice.source()}, 40'000);
     for (const auto& [index, count] : seen) {
         EXPECT_NEAR(count, 10'000, 400) << index;
     }
@@ -88,9 +88,9 @@ TEST(Balance, random_is_even) {
 TEST(Balance, least_request_prefers_the_idle_of_two_choices) {
     Dice dice;
     const std::array<std::uint32_t, 4> active = {10, 0, 10, 10};
-    const auto seen =
-        picks(destination_of(LB::least_request, {1, 1, 1, 1}),
-              {.active = ActiveCounts::from(active), .random = dice.source()}, 16'000);
+    const auto seen = picks(destination_of(LB::least_request, {1, 1, 1, 1}),
+                            {.active = ActiveCounts::from(active), .random = dice.source()},
+                            16'000);
     // The idle one wins unless neither choice names it: 1 - (3/4)^2 = 7/16.
     EXPECT_NEAR(seen.at(1), 7000, 300);
     EXPECT_NEAR(seen.at(0), 3000, 300);
@@ -99,9 +99,9 @@ TEST(Balance, least_request_prefers_the_idle_of_two_choices) {
 TEST(Balance, least_request_with_weights_divides_by_the_load) {
     Dice dice;
     const std::array<std::uint32_t, 2> active = {3, 0};  // 8/(3+1) against 1/(0+1)
-    const auto seen =
-        picks(destination_of(LB::least_request, {8, 1}),
-              {.active = ActiveCounts::from(active), .random = dice.source()}, 300);
+    const auto seen = picks(destination_of(LB::least_request, {8, 1}),
+                            {.active = ActiveCounts::from(active), .random = dice.source()},
+                            300);
     EXPECT_EQ(seen, (std::map<std::size_t, int>{{0, 200}, {1, 100}}));
 }
 
@@ -150,8 +150,8 @@ TEST(Balance, masks_reach_past_the_first_word) {
     Dice dice;
     const std::vector<std::uint32_t> weights(130, 1);
     const std::array<std::uint64_t, 3> usable = {0, std::uint64_t{1} << 63, 0b10};
-    const auto seen = picks(destination_of(LB::round_robin, weights),
-                            {.usable = usable, .random = dice.source()}, 10);
+    const auto seen = picks(
+        destination_of(LB::round_robin, weights), {.usable = usable, .random = dice.source()}, 10);
     EXPECT_EQ(seen, (std::map<std::size_t, int>{{127, 5}, {129, 5}}));
 }
 

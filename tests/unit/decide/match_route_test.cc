@@ -15,9 +15,15 @@ namespace {
 
 using Kind = model::StringMatch::Kind;
 
-model::StringMatch exact(std::string text) { return {.kind = Kind::exact, .text = text}; }
-model::StringMatch prefix(std::string text) { return {.kind = Kind::prefix, .text = text}; }
-model::StringMatch present() { return {.kind = Kind::present}; }
+model::StringMatch exact(std::string text) {
+    return {.kind = Kind::exact, .text = text};
+}
+model::StringMatch prefix(std::string text) {
+    return {.kind = Kind::prefix, .text = text};
+}
+model::StringMatch present() {
+    return {.kind = Kind::present};
+}
 model::StringMatch regex(std::string text) {
     return {.kind = Kind::regex, .text = text, .regex = Regex::compile(text).value()};
 }
@@ -26,9 +32,13 @@ model::StringMatch any_case(model::StringMatch match) {
     return match;
 }
 
-const std::vector<HeaderField> some_headers = {
-    {"End-User", "jason"}, {"x-list", "a"}, {"X-List", "b"}, {"x-empty", ""},
-    {"cookie", "lang=en;user=jason"}, {"x-raw", "caf\xE9"}, {"x-utf8", "caf\xC3\xA9"}};
+const std::vector<HeaderField> some_headers = {{"End-User", "jason"},
+                                               {"x-list", "a"},
+                                               {"X-List", "b"},
+                                               {"x-empty", ""},
+                                               {"cookie", "lang=en;user=jason"},
+                                               {"x-raw", "caf\xE9"},
+                                               {"x-utf8", "caf\xC3\xA9"}};
 const model::Labels some_labels = {{"app", "web"}, {"version", "v2"}};
 
 RequestView a_request() {
@@ -77,22 +87,23 @@ std::vector<MatchCase> match_cases() {
         {"header name in any case", M{.headers = {{"end-user", exact("jason")}}}, true},
         {"header value is case-sensitive", M{.headers = {{"end-user", exact("Jason")}}}, false},
         {"header prefix", M{.headers = {{"end-user", prefix("ja")}}}, true},
-        {"header regex",
-         M{.headers = {{"cookie", regex("^(.*?;)?(user=jason)(;.*)?$")}}}, true},
+        {"header regex", M{.headers = {{"cookie", regex("^(.*?;)?(user=jason)(;.*)?$")}}}, true},
         {"header present though empty", M{.headers = {{"x-empty", present()}}}, true},
         {"header absent", M{.headers = {{"x-none", present()}}}, false},
         {"absent header is not empty text", M{.headers = {{"x-none", exact("")}}}, false},
         {"several values are joined", M{.headers = {{"x-list", exact("a,b")}}}, true},
         {"one of several values is not enough", M{.headers = {{"x-list", exact("a")}}}, false},
         {"all headers must hold",
-         M{.headers = {{"end-user", present()}, {"x-none", present()}}}, false},
+         M{.headers = {{"end-user", present()}, {"x-none", present()}}},
+         false},
         {"host stands for authority", M{.headers = {{"host", prefix("Pricing")}}}, true},
         {":method as a header", M{.headers = {{":method", exact("GET")}}}, true},
         {"withoutHeaders present", M{.without_headers = {{"end-user", present()}}}, false},
         {"withoutHeaders absent", M{.without_headers = {{"x-none", present()}}}, true},
         {"withoutHeaders other value", M{.without_headers = {{"end-user", exact("bob")}}}, true},
         {"withoutHeaders same value", M{.without_headers = {{"end-user", exact("jason")}}}, false},
-        {"withoutHeaders absent reads as empty", M{.without_headers = {{"x-none", exact("")}}},
+        {"withoutHeaders absent reads as empty",
+         M{.without_headers = {{"x-none", exact("")}}},
          false},
         {"regex over UTF-8", M{.headers = {{"x-utf8", regex("caf.")}}}, true},
         {"regex over other bytes never holds", M{.headers = {{"x-raw", regex("caf.*")}}}, false},
@@ -138,8 +149,9 @@ TEST(MatchRoute, a_caller_without_labels_fails_any_label) {
 
 TEST(MatchRoute, takes_the_first_route_that_matches_and_says_why) {
     model::VirtualHost host;
-    host.routes.push_back({.name = "tester", .matches = {{.uri = exact("/none")},
-                                                         {.name = "m", .method = exact("GET")}}});
+    host.routes.push_back(
+        {.name = "tester",
+         .matches = {{.uri = exact("/none")}, {.name = "m", .method = exact("GET")}}});
     host.routes.push_back({.name = "rest"});
     const model::HttpMatch* which = nullptr;
     const model::HttpRoute* route = match_route(host, a_request(), &which);

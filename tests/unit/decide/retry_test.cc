@@ -15,11 +15,17 @@ using std::chrono::milliseconds;
 using Policy = model::RetryPolicy;
 using Failure = FailureKind;
 
-const std::vector<Failure> all_failures = {
-    Failure::connect_failure, Failure::connect_timeout, Failure::reset_before_request,
-    Failure::reset,           Failure::terminated,      Failure::local_reset,
-    Failure::refused_stream,  Failure::per_try_timeout, Failure::route_timeout,
-    Failure::overflow,        Failure::protocol_error};
+const std::vector<Failure> all_failures = {Failure::connect_failure,
+                                           Failure::connect_timeout,
+                                           Failure::reset_before_request,
+                                           Failure::reset,
+                                           Failure::terminated,
+                                           Failure::local_reset,
+                                           Failure::refused_stream,
+                                           Failure::per_try_timeout,
+                                           Failure::route_timeout,
+                                           Failure::overflow,
+                                           Failure::protocol_error};
 
 struct Row {
     Policy::On on;
@@ -28,8 +34,8 @@ struct Row {
     std::set<int> grpc;
 };
 
-const std::vector<int> all_statuses = {200, 404, 408, 409, 429, 499, 500, 501,
-                                       502, 503, 504, 505, 599, 600};
+const std::vector<int> all_statuses = {
+    200, 404, 408, 409, 429, 499, 500, 501, 502, 503, 504, 505, 599, 600};
 
 std::set<Failure> any_reset() {
     std::set<Failure> out(all_failures.begin(), all_failures.end());
@@ -46,7 +52,8 @@ std::vector<Row> rows() {
         {Policy::on_reset, any_reset(), {}, {}},
         {Policy::on_reset_before_request,
          {Failure::connect_failure, Failure::connect_timeout, Failure::reset_before_request},
-         {}, {}},
+         {},
+         {}},
         {Policy::on_connect_failure, {Failure::connect_failure, Failure::connect_timeout}, {}, {}},
         {Policy::on_refused_stream, {Failure::refused_stream}, {}, {}},
         {Policy::on_retriable_4xx, {}, {409}, {}},
@@ -91,8 +98,7 @@ TEST(Retry, the_default_policy_leaves_application_errors_alone) {
     EXPECT_EQ(refused.condition, "connect-failure");
     EXPECT_EQ(decide_retry(policy, {.failure = Failure::per_try_timeout}, {}).verdict,
               RetryVerdict::give_up);
-    EXPECT_EQ(decide_retry(policy, {.failure = Failure::reset}, {}).verdict,
-              RetryVerdict::give_up);
+    EXPECT_EQ(decide_retry(policy, {.failure = Failure::reset}, {}).verdict, RetryVerdict::give_up);
 }
 
 struct Stop {
@@ -111,19 +117,39 @@ TEST(Retry, hard_stops) {
     const std::vector<Stop> stops = {
         {"success", policy, {.status = 200}, {}, GiveUp::not_retriable, ""},
         {"attempts 0", {.attempts = 0, .on = all}, failed, {}, GiveUp::disabled, ""},
-        {"response started", policy, failed, {.response = ResponseProgress::started},
-         GiveUp::response_started, ""},
-        {"body abandoned", policy, failed, {.body = BodyReplay::abandoned},
-         GiveUp::body_abandoned, ""},
+        {"response started",
+         policy,
+         failed,
+         {.response = ResponseProgress::started},
+         GiveUp::response_started,
+         ""},
+        {"body abandoned",
+         policy,
+         failed,
+         {.body = BodyReplay::abandoned},
+         GiveUp::body_abandoned,
+         ""},
         {"overflow", policy, {.failure = Failure::overflow}, {}, GiveUp::overflow, ""},
         {"route timeout", policy, {.failure = Failure::route_timeout}, {}, GiveUp::timed_out, ""},
         {"fourth try failed", policy, failed, {.tries = 4}, GiveUp::exhausted, "URX"},
-        {"success on the last try", policy, {.status = 200}, {.tries = 4},
-         GiveUp::not_retriable, ""},
-        {"rate limited", {.attempts = 3, .on = Policy::on_5xx},
-         {.status = 503, .rate_limited = true}, {}, GiveUp::rate_limited, ""},
-        {"budget of three", policy, failed, {.budget = {.active = 5, .retries = 3}},
-         GiveUp::budget, "UO"},
+        {"success on the last try",
+         policy,
+         {.status = 200},
+         {.tries = 4},
+         GiveUp::not_retriable,
+         ""},
+        {"rate limited",
+         {.attempts = 3, .on = Policy::on_5xx},
+         {.status = 503, .rate_limited = true},
+         {},
+         GiveUp::rate_limited,
+         ""},
+        {"budget of three",
+         policy,
+         failed,
+         {.budget = {.active = 5, .retries = 3}},
+         GiveUp::budget,
+         "UO"},
     };
     for (const Stop& stop : stops) {
         const RetryDecision decision = decide_retry(stop.policy, stop.outcome, stop.context);
@@ -173,8 +199,8 @@ TEST(BackOff, stays_below_its_ceiling_and_uses_the_range) {
             sum += wait;
         }
         EXPECT_GT(most, milliseconds(ceiling) * 95 / 100) << retry;
-        EXPECT_NEAR(static_cast<double>(sum.count()) / 2000, ceiling * 1e6 / 2,
-                    ceiling * 1e6 * 0.05);
+        EXPECT_NEAR(
+            static_cast<double>(sum.count()) / 2000, ceiling * 1e6 / 2, ceiling * 1e6 * 0.05);
     }
     EXPECT_EQ(back_off(Duration(0), 1, 5).count(), 0);
     EXPECT_EQ(back_off(Duration(-5), 1, 5).count(), 0);
@@ -241,8 +267,9 @@ TEST(FailureReply, says_what_envoy_says) {
     EXPECT_TRUE(overflow.overloaded);
     const FailureReply reset = failure_reply(Failure::terminated, Retried::yes);
     EXPECT_EQ(reset.flag, "UC");
-    EXPECT_EQ(reset.body, "upstream connect error or disconnect/reset before headers. retried and "
-                          "the latest reset reason: connection termination");
+    EXPECT_EQ(reset.body,
+              "upstream connect error or disconnect/reset before headers. retried and "
+              "the latest reset reason: connection termination");
     const FailureReply late = failure_reply(Failure::route_timeout, Retried::no);
     EXPECT_EQ(late.status, 504);
     EXPECT_EQ(late.details, "response_timeout");

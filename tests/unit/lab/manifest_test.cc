@@ -135,7 +135,7 @@ TEST(LabFile, matches_images_by_pattern_with_or_without_tag) {
     ASSERT_TRUE(file) << file.error().context;
     struct Case {
         const char* image;
-        const char* program; // nullptr: none
+        const char* program;  // nullptr: none
     };
     const Case cases[] = {{"ghcr.io/x/fake-service:v0.26.2", "fake-service"},
                           {"ghcr.io/x/fake-service", "fake-service"},
@@ -196,5 +196,5 @@ TEST(PodEnvironment, joins_image_defaults_manifest_and_fields) {
     }
 }
 
-} // namespace
-} // namespace orlop::lab
+}  // namespace
+}  // namespace orlop::lab

@@ -167,5 +167,5 @@ TEST(Wire, refuses_a_message_that_claims_too_much) {
               ErrorKind::limit_exceeded);
 }
 
-} // namespace
-} // namespace orlop::lab
+}  // namespace
+}  // namespace orlop::lab

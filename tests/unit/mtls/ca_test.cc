@@ -217,5 +217,5 @@ TEST(Svid, renews_at_half_of_life_moved_by_jitter) {
     EXPECT_LT(svid.renew_at(5), svid.not_after());
 }
 
-} // namespace
-} // namespace orlop::mtls
+}  // namespace
+}  // namespace orlop::mtls

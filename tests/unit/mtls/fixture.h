@@ -216,4 +216,4 @@ inline Bytes bytes_of(std::string_view text) {
     return {text.begin(), text.end()};
 }
 
-} // namespace orlop::mtls::testing
+}  // namespace orlop::mtls::testing

@@ -82,7 +82,7 @@ TEST(PeerIdentity, follows_intermediates_the_peer_sent_and_only_to_a_root) {
     Issuer root = new_issuer();
     Issuer middle = signed_by(root, intermediate_craft(), "middle");
     Issuer leaf = signed_by(middle, {});
-    Issuer stranger = new_issuer("root"); // same name, other key
+    Issuer stranger = new_issuer("root");  // same name, other key
     X509* l = leaf.certificate.get();
     X509* m = middle.certificate.get();
     auto bundle = bundle_with(root);
@@ -159,7 +159,7 @@ TEST(PeerIdentity, an_alias_equals_the_local_domain_and_expectations_see_it_so) 
 
 TEST(PeerIdentity, overlapping_roots_serve_while_a_root_is_rotated) {
     auto before = new_ca();
-    auto after = new_ca(); // same name, as a renewed root often has
+    auto after = new_ca();  // same name, as a renewed root often has
     auto both =
         TrustBundle::create(
             {"cluster.local", {}, {{"cluster.local", before.roots_pem() + after.roots_pem()}}})
@@ -266,5 +266,5 @@ TEST(TrustBundle, fingerprint_changes_with_roots_aliases_and_domain_but_not_with
     EXPECT_NE(one, print({"td", {"x", "y"}, {{"td", a.pem()}, {"x", b.pem()}}}));
 }
 
-} // namespace
-} // namespace orlop::mtls
+}  // namespace
+}  // namespace orlop::mtls

@@ -180,7 +180,7 @@ Outcome outcome(TlsSession& client, TlsSession& server) {
 TEST_F(Sessions, refuse_a_peer_of_another_ca_on_either_side) {
     auto strangers = new_ca();
     auto theirs = strangers.issue(identity("cart"), hour, now).value();
-    auto client = client_of(context_of(theirs, bundle_)); // trusts us, is not trusted
+    auto client = client_of(context_of(theirs, bundle_));  // trusts us, is not trusted
     auto server = server_of(context("price"));
     auto at_server = outcome(client, server);
     EXPECT_EQ(at_server.server, "untrusted_chain");
@@ -337,7 +337,7 @@ TEST_F(Sessions, refuse_bytes_that_are_not_tls_and_handshakes_without_end) {
     Bytes record{22, 3, 1, 0x40, 0x00};
     record.resize(5 + 0x4000, 0);
     record[5] = 1;
-    record[6] = 0x01; // 64 KB and more
+    record[6] = 0x01;  // 64 KB and more
     record[7] = 0xff;
     int records = 0;
     while (!patient.error() && records < 100) {
@@ -538,5 +538,5 @@ TEST_F(Sessions, know_when_their_context_is_out_of_date) {
     EXPECT_TRUE(cart->outdated_by(ca_.issue(identity("cart"), hour, now).value(), *bundle_, 1));
 }
 
-} // namespace
-} // namespace orlop::mtls
+}  // namespace
+}  // namespace orlop::mtls

@@ -29,7 +29,7 @@ struct World {
     void expect_clean() {
         EXPECT_EQ(network.open_sockets(), 0u) << network.describe();
         EXPECT_EQ(network.lent_buffers(), 0u) << network.describe();
-        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe(); // the wake-up
+        EXPECT_LE(network.operations_in_flight(), 1u) << network.describe();  // the wake-up
     }
     std::unique_ptr<FakeBackend> owned;
     FakeBackend& network;
@@ -52,7 +52,7 @@ struct Conversation {
     std::string to_client;
     std::string server_got;
     std::string client_got;
-    bool client_broken = false; // an end that saw an error
+    bool client_broken = false;  // an end that saw an error
     bool server_broken = false;
     bool connected = false;
 };
@@ -469,5 +469,5 @@ TEST(FakeBackendDeathTest, names_the_broken_contract_and_the_seed) {
         "released twice[^!]*seed 79");
 }
 
-} // namespace
-} // namespace orlop::runtime
+}  // namespace
+}  // namespace orlop::runtime

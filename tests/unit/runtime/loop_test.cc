@@ -288,5 +288,5 @@ TEST(Core, says_why_a_ring_cannot_be_made) {
     EXPECT_NE(core.error().context.find("io_uring"), std::string::npos) << core.error().context;
 }
 
-} // namespace
-} // namespace orlop::runtime
+}  // namespace
+}  // namespace orlop::runtime

@@ -106,11 +106,11 @@ TEST(Task, destroyed_without_being_awaited_never_runs_and_frees_its_arguments) {
 
 TEST(Task, frames_of_one_size_are_reused) {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return; // every frame is the heap's, so that misuse is seen
+    return;  // every frame is the heap's, so that misuse is seen
 #endif
     void* first = allocate_frame(300);
     free_frame(first, 300);
-    void* second = allocate_frame(260); // same class of 128 bytes
+    void* second = allocate_frame(260);  // same class of 128 bytes
     EXPECT_EQ(first, second);
     void* other = allocate_frame(200);
     EXPECT_NE(other, second);
@@ -281,5 +281,5 @@ TEST(Drain, an_assigned_watcher_counts_once) {
     EXPECT_EQ(trigger.watchers(), 0u);
 }
 
-} // namespace
-} // namespace orlop::runtime
+}  // namespace
+}  // namespace orlop::runtime

@@ -79,7 +79,7 @@ TEST(TimerWheel, a_callback_may_set_and_cancel_any_timer_itself_included) {
     Probe first, second, third;
     first.action = [&] {
         if (first.fired < 3) {
-            wheel.set(first.timer, start + milliseconds(1)); // past: the next tick
+            wheel.set(first.timer, start + milliseconds(1));  // past: the next tick
         }
         second.timer.cancel();
         wheel.set(third.timer, start + hours(1));
@@ -171,7 +171,7 @@ struct Model {
     }
 };
 
-Duration some_span(FakeRandom& random) { // microseconds to 48 days, every magnitude as likely
+Duration some_span(FakeRandom& random) {  // microseconds to 48 days, every magnitude as likely
     return microseconds(random.between(0, 1ull << random.between(1, 42)));
 }
 
@@ -247,5 +247,5 @@ TEST(TimerWheel, agrees_with_a_sorted_set_of_deadlines) {
     }
 }
 
-} // namespace
-} // namespace orlop::runtime
+}  // namespace
+}  // namespace orlop::runtime

@@ -65,7 +65,7 @@ protected:
             loop_->turn(loop_->idle() ? Backend::Wait::until_event : Backend::Wait::no);
         }
         ASSERT_EQ(scope_->live(), 0u);
-        loop_->turn(Backend::Wait::no); // closes go out
+        loop_->turn(Backend::Wait::no);  // closes go out
     }
     UringNotes notes_;
     std::unique_ptr<Loop> loop_;
@@ -146,7 +146,7 @@ TEST_P(UringBackend, accepts_and_echoes_many_connections_at_once) {
     ScriptedListener listener(*loop_, listening.fd);
     int answered = 0;
     scope_->spawn(serve, loop_.get(), scope_.get(), &listener, 60);
-    for (int i = 0; i < 60; ++i) { // more than there are lent buffers
+    for (int i = 0; i < 60; ++i) {  // more than there are lent buffers
         scope_->spawn(ask,
                       loop_.get(),
                       listening.address,
@@ -232,7 +232,7 @@ Task<void> hold_buffer(Loop* loop, int fd, std::vector<LentBuffer>* held) {
 }
 
 TEST_P(UringBackend, receives_into_the_heap_when_all_buffers_are_lent_and_recovers) {
-    constexpr std::size_t connections = 12; // of 8 buffers
+    constexpr std::size_t connections = 12;  // of 8 buffers
     std::vector<Ends> ends;
     for (std::size_t i = 0; i < connections; ++i) {
         ends.push_back(tcp_pair());
@@ -307,7 +307,7 @@ TEST_P(UringBackend, a_cancel_always_completes_the_operation) {
     operations[1].fd = listening.fd;
     operations[2].code = OpCode::poll;
     operations[2].fd = ends.far;
-    operations[2].length = 1; // POLLIN
+    operations[2].length = 1;  // POLLIN
     std::string big(64 * 1024 * 1024, 'x');
     operations[3].code = OpCode::send;
     operations[3].fd = ends.far;
@@ -318,7 +318,7 @@ TEST_P(UringBackend, a_cancel_always_completes_the_operation) {
         for (int i = 0; i < 3; ++i) {
             scope_->spawn(receive_once, loop_.get(), &operations[i], &results[i]);
         }
-        for (int turn = 0; turn < round; ++turn) { // queued, submitted, waiting
+        for (int turn = 0; turn < round; ++turn) {  // queued, submitted, waiting
             loop_->turn(Backend::Wait::no);
         }
         for (int i = 0; i < 3; ++i) {
@@ -338,7 +338,7 @@ TEST_P(UringBackend, a_cancel_always_completes_the_operation) {
     EXPECT_TRUE(results[3] == -ECANCELED ||
                 (results[3] > 0 && static_cast<std::size_t>(results[3]) < big.size()))
         << "a cut send tells how far it came: " << results[3];
-    loop_->backend().cancel(operations[0]); // not in flight: nothing happens
+    loop_->backend().cancel(operations[0]);  // not in flight: nothing happens
     for (int fd : {ends.near, ends.far, listening.fd}) {
         loop_->backend().close(fd);
     }
@@ -414,7 +414,7 @@ struct Chain {
 
 TEST_P(UringBackend, callbacks_may_start_more_than_both_queues_hold) {
     std::vector<std::unique_ptr<Chain>> chains;
-    for (int i = 0; i < 1000; ++i) { // of 64 submissions and 256 completions
+    for (int i = 0; i < 1000; ++i) {  // of 64 submissions and 256 completions
         auto chain = std::make_unique<Chain>(Chain{loop_.get(), {}, 20});
         chain->operation.owner = chain.get();
         chain->operation.on_complete = &Chain::next;
@@ -436,5 +436,5 @@ TEST(UringNotes, a_null_pointer_for_notes_is_fine) {
     EXPECT_TRUE(create_uring_backend(options, nullptr));
 }
 
-} // namespace
-} // namespace orlop::runtime
+}  // namespace
+}  // namespace orlop::runtime

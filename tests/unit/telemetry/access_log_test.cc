@@ -131,14 +131,19 @@ TEST(AccessLog, a_connection_names_both_ends) {
               "dst.service=db.shop.svc.cluster.local dst.workload=- dst.namespace=- "
               "direction=outbound path=hbone bytes_sent=10 bytes_recv=20 duration=5ms error=\"-\"");
     const std::string json(format_access_log(record, LineFormat::json, buffer));
-    EXPECT_TRUE(json.starts_with(
-        "{\"bytes_recv\":20,\"bytes_sent\":10,\"direction\":\"outbound\""));
+    EXPECT_TRUE(
+        json.starts_with("{\"bytes_recv\":20,\"bytes_sent\":10,\"direction\":\"outbound\""));
 }
 
 TEST(AccessLog, writes_ipv6_as_rfc_5952_does) {
     LineBuffer buffer;
-    for (const char* text : {"[::]:1", "[::1]:1", "[1::]:1", "[1:0:0:2::3]:1", "[fd00::a]:1",
-                             "[1:2:3:4:5:6:7:8]:1", "[1:0:2:3:4:5:6:7]:1"}) {
+    for (const char* text : {"[::]:1",
+                             "[::1]:1",
+                             "[1::]:1",
+                             "[1:0:0:2::3]:1",
+                             "[fd00::a]:1",
+                             "[1:2:3:4:5:6:7:8]:1",
+                             "[1:0:2:3:4:5:6:7]:1"}) {
         RequestRecord record;
         record.upstream_local = SocketAddress::parse(text).value();
         const std::string line(format_access_log(record, LineFormat::text, buffer));

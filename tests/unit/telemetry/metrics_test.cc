@@ -1,6 +1,7 @@
 // Tables name only the fields they are about.
 #pragma clang diagnostic ignored "-Wmissing-designated-field-initializers"
 
+#include "daemon/base/limits.h"
 #include "daemon/telemetry/metrics.h"
 
 #include <gtest/gtest.h>
@@ -13,23 +14,24 @@
 #include <sstream>
 #include <thread>
 
-#include "daemon/base/limits.h"
-
 namespace orlop::telemetry {
 namespace {
 
 TrafficLabels some_labels(Reporter reporter = Reporter::source) {
-    return TrafficLabels{
-        .reporter = reporter,
-        .source = {.workload = "web", .workload_namespace = "shop",
-                   .principal = "spiffe://cluster.local/ns/shop/sa/web", .app = "web",
-                   .version = "v1", .canonical_service = "web", .canonical_revision = "v1",
-                   .cluster = "Kubernetes"},
-        .destination = {.workload = "pricing", .workload_namespace = "shop"},
-        .destination_service = "pricing.shop.svc.cluster.local",
-        .destination_service_name = "pricing",
-        .destination_service_namespace = "shop",
-        .security = SecurityPolicy::mutual_tls};
+    return TrafficLabels{.reporter = reporter,
+                         .source = {.workload = "web",
+                                    .workload_namespace = "shop",
+                                    .principal = "spiffe://cluster.local/ns/shop/sa/web",
+                                    .app = "web",
+                                    .version = "v1",
+                                    .canonical_service = "web",
+                                    .canonical_revision = "v1",
+                                    .cluster = "Kubernetes"},
+                         .destination = {.workload = "pricing", .workload_namespace = "shop"},
+                         .destination_service = "pricing.shop.svc.cluster.local",
+                         .destination_service_name = "pricing",
+                         .destination_service_namespace = "shop",
+                         .security = SecurityPolicy::mutual_tls};
 }
 
 // Reads the exposition as a scraper would; every line must fit the format, every family appear
@@ -116,7 +118,8 @@ TEST(Metrics, golden_text_of_one_family) {
     const std::string text = prometheus_text(metrics, {.version = "1"}, {});
     EXPECT_NE(text.find("# HELP istio_requests_total Requests that ended, by both ends.\n"
                         "# TYPE istio_requests_total counter\n"
-                        "istio_requests_total{" + pair_labels +
+                        "istio_requests_total{" +
+                        pair_labels +
                         ",response_code=\"200\",grpc_response_status=\"14\",response_flags=\"-\"} "
                         "1\n# HELP istio_request_duration_milliseconds "),
               std::string::npos);
@@ -178,12 +181,20 @@ TEST(Metrics, paths_and_samples_of_other_parts) {
     metrics.core(0).count_path(PathTaken::hbone);
     metrics.core(0).count_path(PathTaken::none);
     const std::vector<Sample> samples = {
-        {.name = "orlop_capture_total", .help = "Sockets seen by the kernel half.",
-         .type = SampleType::counter, .labels = {{"reason", "captured"}}, .value = 5},
-        {.name = "orlop_memory_bytes", .help = "Memory.", .labels = {{"part", "a\"\\\nb"}},
+        {.name = "orlop_capture_total",
+         .help = "Sockets seen by the kernel half.",
+         .type = SampleType::counter,
+         .labels = {{"reason", "captured"}},
+         .value = 5},
+        {.name = "orlop_memory_bytes",
+         .help = "Memory.",
+         .labels = {{"part", "a\"\\\nb"}},
          .value = 1.5e15},
-        {.name = "orlop_capture_total", .help = "", .type = SampleType::counter,
-         .labels = {{"reason", "excluded_port"}}, .value = 2},
+        {.name = "orlop_capture_total",
+         .help = "",
+         .type = SampleType::counter,
+         .labels = {{"reason", "excluded_port"}},
+         .value = 2},
     };
     const auto values = parse(prometheus_text(metrics, {}, samples));
     EXPECT_EQ(values.at("orlop_path_total{path=\"hbone\"}"), 1);

@@ -1,11 +1,10 @@
+#include "daemon/telemetry/request_id.h"
 #include "daemon/telemetry/request_record.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
-
-#include "daemon/telemetry/request_id.h"
 
 namespace orlop::telemetry {
 namespace {
