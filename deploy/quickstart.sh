@@ -52,7 +52,8 @@ build() {
 # that chance alone breaks one less than once in a million runs.
 load() {
     local line
-    line=$(ctl lab exec default/client -- http-get -n 60 -c 3 -t 8s http://frontend/ | head -n 1) || true
+    line=$(ctl lab exec default/client -- http-get -n 60 -c 3 -t 8s http://frontend/ |
+        head -n 1) || true
     read -r _ _ _ ok _ errors _ timeouts _ _ _ p50 _ p99 _ max _ <<<"$line"
     [ -n "${max:-}" ] || die "the load printed nothing usable: $line"
 }
@@ -113,7 +114,8 @@ step_enrolled() {
     before=$(ctl lab ps -o json | grep -c '"pid"')
     ctl lab label ns/default istio.io/dataplane-mode=orlop
     wait_redirected 5
-    ip netns exec orlop-lab-n1 timeout 60 tcpdump -i uplink -U -s 0 -w "$work/wire.pcap" 2>/dev/null &
+    ip netns exec orlop-lab-n1 timeout 60 tcpdump -i uplink -U -s 0 -w "$work/wire.pcap" \
+        2>/dev/null &
     sniffer=$!
     until [ -s "$work/wire.pcap" ]; do sleep 0.05; done
     load
@@ -123,7 +125,7 @@ step_enrolled() {
     local plain tls
     plain=$(grep -c -a -E 'HTTP/1\.1|GET / |Hello World' "$work/wire.pcap" || true)
     tls=$(tcpdump -r "$work/wire.pcap" -nn 'port 15008' 2>/dev/null | wc -l)
-    echo "on the wire between the nodes: $tls packets of mutual TLS on 15008, $plain lines of HTTP" >&2
+    echo "between the nodes: $tls packets of mutual TLS on 15008, $plain lines of HTTP" >&2
     verdict "enrolled" "same service, no byte of HTTP between nodes" \
         "$(judge "errors >= 3 && errors <= 40" "plain == 0" "tls > 50" "before == after")"
 }
@@ -145,7 +147,8 @@ YAML
     address=$(ctl lab ps -o json | python3 -c '
 import json, sys
 print(next(s["clusterIP"] for s in json.load(sys.stdin)["services"] if s["name"] == "frontend"))')
-    nsenter --net=/run/netns/orlop-lab-n1 curl -s -o /dev/null -m 5 "http://$address/" || stranger=refused
+    nsenter --net=/run/netns/orlop-lab-n1 curl -s -o /dev/null -m 5 "http://$address/" ||
+        stranger=refused
     load
     echo "a plaintext caller outside the mesh: $stranger" >&2
     verdict "STRICT" "stranger refused, callers in the mesh served" \

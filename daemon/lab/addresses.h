@@ -1,7 +1,7 @@
 // Addresses of a lab: which node, pod and service gets which, in both families.
 //
 //   node N gateway   10.244.N.1/24        fd00:10:244:N::1/64
-//   pod              10.244.N.2 .. .254   fd00:10:244:N::2 .. ::fe (same last number)
+//   pod              10.244.N.2 .. .251   fd00:10:244:N::2 .. ::fb (same last number)
 //   service          10.96.0.10 upwards   fd00:10:96::a upwards (same number)
 //   wire between     172.31.0.N/30        fd00:172:31::N/64
 //
@@ -10,6 +10,7 @@
 #pragma once
 
 #include "daemon/base/error.h"
+#include "daemon/base/limits.h"
 
 #include <cstdint>
 #include <set>
@@ -19,7 +20,9 @@
 namespace orlop::lab {
 
 inline constexpr int pod_number_first = 2;
-inline constexpr int pod_number_last = 254;
+inline constexpr int pod_number_last =
+    pod_number_first + static_cast<int>(limits::lab_pods_per_node_max) - 1;
+static_assert(pod_number_last <= 254, "the /24 of a node has a number for each of its pods");
 inline constexpr int service_number_first = 10;
 inline constexpr int service_number_last = 65'534;
 

@@ -203,12 +203,26 @@ UniqueFd PodWorld::connect(const std::string& pod, const SocketAddress& to, int 
     return made;
 }
 
+namespace {
+
+// An address as an AF_INET6 socket wants it: IPv4 in its v4-mapped form.
+unsigned to_mapped(const SocketAddress& to, sockaddr_storage& storage) {
+    storage = {};
+    auto* six = reinterpret_cast<sockaddr_in6*>(&storage);
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(to.port);
+    std::memcpy(&six->sin6_addr, to.ip.bytes().data(), to.ip.bytes().size());
+    return sizeof *six;
+}
+
+}  // namespace
+
 int connect_socket(int socket, const SocketAddress& to) {
     int family = 0;
     socklen_t size = sizeof(family);
     ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &family, &size);
     sockaddr_storage storage{};
-    unsigned length = family == AF_INET6 ? to.to_sockaddr(storage, true) : to.to_sockaddr(storage);
+    unsigned length = family == AF_INET6 ? to_mapped(to, storage) : to.to_sockaddr(storage);
     return ::connect(socket, reinterpret_cast<sockaddr*>(&storage), length) == 0 ? 0 : errno;
 }
 

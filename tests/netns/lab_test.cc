@@ -364,5 +364,5 @@ TEST_F(LabTest, refuses_wrong_input_with_its_reason) {
     EXPECT_NE(second.error().context.find("already here"), std::string::npos);
 }
 
-} // namespace
-} // namespace orlop::lab
+}  // namespace
+}  // namespace orlop::lab

@@ -100,107 +100,107 @@ struct WireCase {
     WireReason reason;
 };
 
-std::vector<WireCase> wire_cases() {
-    using W = model::Workload;
-    using P = model::TrafficPolicy;
-    using M = model::MeshConfig;
-    using Mode = model::ClientTls::Mode;
-    using R = WireReason;
-    const auto tls = [](P& p, Mode mode) {
-        p.tls.emplace();
-        p.tls->mode = mode;
-    };
-    return {
-        {"captured on another node",
-         [](W&, W& c, P&, M&) { c.local = false; },
-         Wire::hbone,
-         R::captured},
-        {"same node", [](W&, W&, P&, M&) {}, Wire::same_node, R::captured_same_node},
-        {"policy on the callee",
-         [](W&, W& c, P&, M&) { c.network_policy_selected = true; },
-         Wire::hbone,
-         R::network_policy},
-        {"policy on the caller",
-         [](W& s, W&, P&, M&) { s.network_policy_selected = true; },
-         Wire::hbone,
-         R::network_policy},
-        {"shortcut off",
-         [](W&, W&, P&, M& m) { m.same_node_shortcut = false; },
-         Wire::hbone,
-         R::shortcut_off},
-        {"caller elsewhere", [](W& s, W&, P&, M&) { s.local = false; }, Wire::hbone, R::captured},
-        {"not enrolled",
-         [](W&, W& c, P&, M&) { c.enrol_wanted = c.redirected = false; },
-         Wire::plaintext,
-         R::not_enrolled},
-        {"leaving, still captured",
-         [](W&, W& c, P&, M&) { c.enrol_wanted = false; },
-         Wire::same_node,
-         R::captured_same_node},
-        {"host network",
-         [](W&, W& c, P&, M&) { c.host_network = true; },
-         Wire::plaintext,
-         R::not_enrolled},
-        {"not yet redirected",
-         [](W&, W& c, P&, M&) { c.redirected = false; },
-         Wire::plaintext,
-         R::not_yet_redirected},
-        {"not yet redirected and STRICT",
-         [](W&, W& c, P&, M&) {
-             c.redirected = false;
-             c.mtls = MtlsMode::strict;
-         },
-         Wire::refused,
-         R::strict_not_redirected},
-        {"not yet redirected and STRICT on the port",
-         [](W&, W& c, P&, M&) {
-             c.redirected = false;
-             c.port_mtls = {{8080, MtlsMode::strict}};
-         },
-         Wire::refused,
-         R::strict_not_redirected},
-        {"PA DISABLE",
-         [](W&, W& c, P&, M&) { c.mtls = MtlsMode::disable; },
-         Wire::plaintext,
-         R::mtls_disabled},
-        {"excluded port",
-         [](W&, W& c, P&, M&) { c.exclusions.inbound_ports = {8080}; },
-         Wire::plaintext,
-         R::port_excluded},
-        {"DR DISABLE towards a captured pod",
-         [tls](W&, W& c, P& p, M&) {
-             c.local = false;
-             tls(p, Mode::disable);
-         },
-         Wire::hbone,
-         R::captured},
-        {"DR ISTIO_MUTUAL towards a captured pod",
-         [tls](W&, W&, P& p, M&) { tls(p, Mode::istio_mutual); },
-         Wire::same_node,
-         R::captured_same_node},
-        {"DR ISTIO_MUTUAL towards a plain pod",
-         [tls](W&, W& c, P& p, M&) {
-             c.enrol_wanted = c.redirected = false;
-             tls(p, Mode::istio_mutual);
-         },
-         Wire::refused,
-         R::mutual_tls_demanded},
-        {"DR ISTIO_MUTUAL against PA DISABLE",
-         [tls](W&, W& c, P& p, M&) {
-             c.mtls = MtlsMode::disable;
-             tls(p, Mode::istio_mutual);
-         },
-         Wire::hbone,
-         R::captured},
-        {"DR SIMPLE",
-         [tls](W&, W&, P& p, M&) { tls(p, Mode::simple); },
-         Wire::refused,
-         R::tls_origination_missing},
-    };
+using W = model::Workload;
+using P = model::TrafficPolicy;
+using M = model::MeshConfig;
+using Mode = model::ClientTls::Mode;
+using R = WireReason;
+
+void set_tls(P& p, Mode mode) {
+    p.tls.emplace();
+    p.tls->mode = mode;
 }
 
+const std::vector<WireCase> wire_cases = {
+    {"captured on another node",
+     [](W&, W& c, P&, M&) { c.local = false; },
+     Wire::hbone,
+     R::captured},
+    {"same node", [](W&, W&, P&, M&) {}, Wire::same_node, R::captured_same_node},
+    {"policy on the callee",
+     [](W&, W& c, P&, M&) { c.network_policy_selected = true; },
+     Wire::hbone,
+     R::network_policy},
+    {"policy on the caller",
+     [](W& s, W&, P&, M&) { s.network_policy_selected = true; },
+     Wire::hbone,
+     R::network_policy},
+    {"shortcut off",
+     [](W&, W&, P&, M& m) { m.same_node_shortcut = false; },
+     Wire::hbone,
+     R::shortcut_off},
+    {"caller elsewhere", [](W& s, W&, P&, M&) { s.local = false; }, Wire::hbone, R::captured},
+    {"not enrolled",
+     [](W&, W& c, P&, M&) { c.enrol_wanted = c.redirected = false; },
+     Wire::plaintext,
+     R::not_enrolled},
+    {"leaving, still captured",
+     [](W&, W& c, P&, M&) { c.enrol_wanted = false; },
+     Wire::same_node,
+     R::captured_same_node},
+    {"host network",
+     [](W&, W& c, P&, M&) { c.host_network = true; },
+     Wire::plaintext,
+     R::not_enrolled},
+    {"not yet redirected",
+     [](W&, W& c, P&, M&) { c.redirected = false; },
+     Wire::plaintext,
+     R::not_yet_redirected},
+    {"not yet redirected and STRICT",
+     [](W&, W& c, P&, M&) {
+         c.redirected = false;
+         c.mtls = MtlsMode::strict;
+     },
+     Wire::refused,
+     R::strict_not_redirected},
+    {"not yet redirected and STRICT on the port",
+     [](W&, W& c, P&, M&) {
+         c.redirected = false;
+         c.port_mtls = {{8080, MtlsMode::strict}};
+     },
+     Wire::refused,
+     R::strict_not_redirected},
+    {"PA DISABLE",
+     [](W&, W& c, P&, M&) { c.mtls = MtlsMode::disable; },
+     Wire::plaintext,
+     R::mtls_disabled},
+    {"excluded port",
+     [](W&, W& c, P&, M&) { c.exclusions.inbound_ports = {8080}; },
+     Wire::plaintext,
+     R::port_excluded},
+    {"DR DISABLE towards a captured pod",
+     [](W&, W& c, P& p, M&) {
+         c.local = false;
+         set_tls(p, Mode::disable);
+     },
+     Wire::hbone,
+     R::captured},
+    {"DR ISTIO_MUTUAL towards a captured pod",
+     [](W&, W&, P& p, M&) { set_tls(p, Mode::istio_mutual); },
+     Wire::same_node,
+     R::captured_same_node},
+    {"DR ISTIO_MUTUAL towards a plain pod",
+     [](W&, W& c, P& p, M&) {
+         c.enrol_wanted = c.redirected = false;
+         set_tls(p, Mode::istio_mutual);
+     },
+     Wire::refused,
+     R::mutual_tls_demanded},
+    {"DR ISTIO_MUTUAL against PA DISABLE",
+     [](W&, W& c, P& p, M&) {
+         c.mtls = MtlsMode::disable;
+         set_tls(p, Mode::istio_mutual);
+     },
+     Wire::hbone,
+     R::captured},
+    {"DR SIMPLE",
+     [](W&, W&, P& p, M&) { set_tls(p, Mode::simple); },
+     Wire::refused,
+     R::tls_origination_missing},
+};
+
 TEST(WireFor, every_state_of_both_ends) {
-    for (const WireCase& one : wire_cases()) {
+    for (const WireCase& one : wire_cases) {
         model::Workload source;
         source.local = true;
         auto callee = std::make_shared<model::Workload>();
