@@ -44,7 +44,7 @@ TEST(Journal, refuses_what_breaks_its_grammar) {
                                    head + "pod\t4097\tenrolled\t7\t0\tx\t/a\n",
                                    head + "pod\t1\tasleep\t7\t0\tx\t/a\n",
                                    head + "pod\t1\tenrolled\t-7\t0\tx\t/a\n",
-                                   head + "pod\t1\tenrolled\t7\t2\tx\t/a\n",
+                                   head + "pod\t1\tenrolled\t7\t8\tx\t/a\n",
                                    head + "pod\t1\tenrolled\t7\t0\t\t/a\n",
                                    head + "pod\t1\tenrolled\t7\t0\tx\ta\n",
                                    head + "pod\t1\tenrolled\t7\t0\tx\n",
