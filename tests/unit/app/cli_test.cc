@@ -94,7 +94,10 @@ private:
         }
         (void)::send(fd, answer_.data(), answer_.size(), MSG_NOSIGNAL);
         ::shutdown(fd, SHUT_WR);
-        while (::recv(fd, buffer, sizeof buffer, 0) > 0) {
+        // The body may come in a segment of its own.
+        for (ssize_t got = 1; got > 0;) {
+            got = ::recv(fd, buffer, sizeof buffer, 0);
+            request_.append(buffer, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
         }
         ::close(fd);
     }
