@@ -9,9 +9,9 @@ set -euo pipefail
 build=(clang-19 lld-19 llvm-19 clang-tools-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev
     libfuzzer-19-dev pkg-config cmake ninja-build ccache git)
 libraries=(libbpf-dev bpftool liburing-dev libyaml-cpp-dev libcli11-dev libnghttp2-dev libre2-dev
-    libssl-dev libfmt-dev libgtest-dev libgmock-dev nlohmann-json3-dev libxxhash-dev)
+    libssl-dev libfmt-dev libgtest-dev libgmock-dev nlohmann-json3-dev libxxhash-dev libc-ares-dev)
 tools=(openssl iproute2 nftables dnsmasq-base curl bc gawk procps util-linux tcpdump
-    python3 python3-h2 netcat-openbsd ca-certificates)
+    python3 python3-h2 python3-grpcio nghttp2-client nodejs netcat-openbsd ca-certificates)
 bench=(haproxy nginx-light nghttp2-proxy nghttp2-client wrk libbenchmark-dev strace)
 optional=(linux-perf)
 # Their packages start a service at once; the benchmark runs its own instances.
