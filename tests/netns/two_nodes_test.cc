@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include <filesystem>
 #include <fstream>
 
 namespace orlop::support {
@@ -170,12 +171,13 @@ protected:
     }
     std::string foreign_client(const std::vector<std::string>& certificate) {
         const std::string address = pod("echo").ip;
-        std::vector<std::string> argv = {"/usr/bin/python3",
-                                         std::string(ORLOP_SOURCE_DIR) +
-                                             "/tests/support/hbone_client.py",
-                                         address,
-                                         address + ":8080",
-                                         state("ca/root-cert.pem")};
+        // A pod has a /tmp of its own: a source tree there is not visible in it.
+        const std::string script = state("hbone_client.py");
+        std::filesystem::copy_file(std::string(ORLOP_SOURCE_DIR) + "/tests/support/hbone_client.py",
+                                   script,
+                                   std::filesystem::copy_options::overwrite_existing);
+        std::vector<std::string> argv = {
+            "/usr/bin/python3", script, address, address + ":8080", state("ca/root-cert.pem")};
         argv.insert(argv.end(), certificate.begin(), certificate.end());
         return run_in("outside/stranger", argv);
     }
