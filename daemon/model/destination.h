@@ -6,6 +6,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/ip.h"
+#include "daemon/base/tls_terms.h"
 #include "daemon/model/object_ref.h"
 #include "daemon/model/workload.h"
 
@@ -137,6 +138,8 @@ struct Destination {
     std::string subset;
     ServicePort port;
     TrafficPolicy policy;
+    TlsTermsPtr tls;     // TLS inside whatever wire leads there: DestinationRule SIMPLE and MUTUAL
+    std::string broken;  // not empty: why no connection may be made
     std::vector<Endpoint> endpoints;  // ready ones, in a stable order
 };
 using DestinationPtr = std::shared_ptr<const Destination>;

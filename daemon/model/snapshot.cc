@@ -158,6 +158,16 @@ const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
     return find_wildcard(scopes, lower, port);
 }
 
+const GatewayListener* Snapshot::find_gateway(const SocketAddress& listener) const {
+    auto found = std::ranges::find_if(
+        tables_->gateways, [&](const auto& gateway) { return gateway->address == listener; });
+    return found == tables_->gateways.end() ? nullptr : found->get();
+}
+
+const WorkloadPtr& Snapshot::gateway_workload() const {
+    return tables_->gateway_workload;
+}
+
 bool Snapshot::is_node_address(const IpAddress& address) const {
     return std::ranges::find(tables_->node_addresses, address) != tables_->node_addresses.end();
 }
@@ -176,6 +186,14 @@ const std::vector<DestinationPtr>& Snapshot::destinations() const {
 
 const std::vector<VirtualHostPtr>& Snapshot::virtual_hosts() const {
     return tables_->virtual_hosts;
+}
+
+const std::vector<GatewayListenerPtr>& Snapshot::gateways() const {
+    return tables_->gateways;
+}
+
+const std::vector<TlsTermsPtr>& Snapshot::tls_terms() const {
+    return tables_->tls_terms;
 }
 
 }  // namespace orlop::model

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "daemon/model/destination.h"
+#include "daemon/model/gateway.h"
 #include "daemon/model/route.h"
 #include "daemon/model/workload.h"
 
@@ -45,6 +46,7 @@ struct MeshConfig {
     bool shadow_host_suffix = true;
     RetryPolicy default_retry;  // used when a route has no `retries`
     CaptureExclusions exclusions;
+    GatewayRole gateway;
     ObjectRefPtr source;
 };
 
@@ -81,6 +83,11 @@ public:
                                          std::string_view authority,
                                          std::uint16_t port) const;
 
+    // What this node's gateway serves at `listener`; null when no Gateway object asks for it.
+    const GatewayListener* find_gateway(const SocketAddress& listener) const;
+    // In whose name the gateway calls; null when no Gateway is served here.
+    const WorkloadPtr& gateway_workload() const;
+
     bool is_node_address(const IpAddress& address) const;  // of this node: kubelet probes
 
     // Everything, for `orlopctl config` and the metrics; stable order.
@@ -88,6 +95,8 @@ public:
     const std::vector<ServicePtr>& services() const;
     const std::vector<DestinationPtr>& destinations() const;
     const std::vector<VirtualHostPtr>& virtual_hosts() const;
+    const std::vector<GatewayListenerPtr>& gateways() const;
+    const std::vector<TlsTermsPtr>& tls_terms() const;
 
 private:
     std::uint64_t generation_;

@@ -5,7 +5,9 @@
 // differs; what is not found there is looked up in the shared scope named "".
 #pragma once
 
+#include "daemon/model/gateway.h"
 #include "daemon/model/snapshot.h"
+#include "daemon/model/string_map.h"
 
 #include <string>
 #include <unordered_map>
@@ -13,15 +15,6 @@
 #include <vector>
 
 namespace orlop::model {
-
-struct StringHash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const {
-        return std::hash<std::string_view>()(text);
-    }
-};
-template <class T>
-using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 
 struct PortTarget {
     ServicePtr service;
@@ -51,6 +44,9 @@ struct Snapshot::Tables {
     std::vector<ServicePtr> services;
     std::vector<DestinationPtr> destinations;
     std::vector<VirtualHostPtr> virtual_hosts;
+    std::vector<GatewayListenerPtr> gateways;  // of this node, by address
+    WorkloadPtr gateway_workload;
+    std::vector<TlsTermsPtr> tls_terms;  // each key once
 };
 
 }  // namespace orlop::model

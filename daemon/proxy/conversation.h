@@ -1,20 +1,32 @@
-// Conversation: one captured connection of a pod, and what is known about its ends.
+// Conversation: one captured connection of a pod, or one that a gateway accepted, and what is known
+// about its ends.
 #pragma once
 
 #include "daemon/base/ip.h"
-#include "daemon/net/tcp_stream.h"
+#include "daemon/net/stream.h"
 #include "daemon/proxy/core.h"
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace orlop::proxy {
+
+// Where a connection from outside entered (proxy/gateway.h).
+struct Ingress {
+    SocketAddress listener;   // as the Snapshot names it
+    std::string server_name;  // SNI; empty without TLS
+    std::string_view scheme = "http";
+};
 
 struct Conversation {
     ProxyCore* core = nullptr;
     LocalPodPtr pod;
-    std::unique_ptr<net::TcpStream> stream;
-    SocketAddress original;  // where the caller wanted to go
-    SocketAddress peer;      // who called
+    std::unique_ptr<net::Stream> stream;
+    SocketAddress original;                         // where the caller wanted to go
+    SocketAddress peer;                             // who called
+    std::optional<Ingress> ingress = std::nullopt;  // at a gateway
 };
 
 // The three kinds of captured connection (DESIGN §6); each owns the conversation to its end.

@@ -1,6 +1,7 @@
 #include "daemon/proxy/core.h"
 
 #include "daemon/base/log.h"
+#include "daemon/net/tcp_stream.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/tunnel_clients.h"
