@@ -49,8 +49,10 @@ GOALS = [
     Goal(10, "bulk", "same", "bulk-8MB", "rate", "D", 0.45, 0.9),
     Goal(10, "bulk", "two", "bulk-8MB", "rate", "S", 1.5, 2.5),
 ]
-UNMEASURED = {8: "handshakes/s per core", 11: "10,000 services",
-              14: "configuration swap under load", 15: "noisy neighbour"}
+UNMEASURED = {8: "handshakes/s per core"}
+
+
+SINGLE_ROWS = ("one-request", "pods-", "10000-services", "swap-", "victim-", "soak-")
 
 
 def read(path):
@@ -73,7 +75,7 @@ class Table:
         self.good, self.dropped, self.errors = {}, {}, {}
         self.noise = records[0].get("noise", "strict")
         for r in records:
-            if "repetition" not in r and r["load"]["name"].startswith(("one-request", "pods-")):
+            if r["load"]["name"].startswith(SINGLE_ROWS):
                 continue
             key = (r["contender"], r["layout"], r["load"]["name"])
             if "error" in r:
@@ -194,6 +196,52 @@ def pods(records):
     return lines
 
 
+def single(row, text, wanted, value, unit, limits, why):
+    """A line of a row that has no rival: limits are (step, aim), lower is better."""
+    head = f"| {row} | {text} | {wanted} |"
+    if value is None:
+        return f"{head} | | | {why} |"
+    step, aim = limits
+    result = "aim" if value <= aim else "pass" if value <= step else "MISS"
+    return f"{head} {value:.3g} {unit} | | | {result} |"
+
+
+def big_configuration(records):
+    """Row 11: one run, no interval."""
+    found = [r for r in records if r["load"]["name"] == "10000-services"]
+    r = found[-1] if found else {}
+    why = r.get("error", "not measured by this suite")
+    update = r.get("update_ms", {})
+    slowdown = 1 / r["rate_ratio"] if r.get("rate_ratio") else None
+    return [
+        single(11, "10,000 services, 100,000 endpoints: PSS", "<= 150 MB; <= 32 MB",
+               r["pss_kb"] / 1024 if "pss_kb" in r else None, "MB", (150, 32), why),
+        single(11, "start to first answer", "<= 2 s; <= 0.2 s", r.get("ready_s"), "s", (2, 0.2),
+               why),
+        single(11, "one endpoint's change in force, p50", "<= 5 ms; <= 1 ms", update.get("p50"),
+               "ms", (5, 1), why),
+        single(11, "requests/s with 10 services against 10,000", "<= 1/0.95; <= 1.0", slowdown,
+               "x", (1 / 0.95, 1.0), why)]
+
+
+def events(records):
+    """Rows 14 and 15: the median of the repetitions against the run's own quiet time."""
+    lines = []
+    for row, text, name, field, limits in (
+            (14, "p99 at a configuration swap, 5000/s", "swap-5000/s", "swap_ratio", (3, 1.5)),
+            (14, "p99 above 1.5 x after the swap, ms", "swap-5000/s", "raised_ms", (1000, 100)),
+            (15, "victim's p99 beside a neighbour", "victim-100/s", "victim_ratio", (2, 1.1)),
+            (15, "the same without any mesh", "victim-100/s", "direct_victim_ratio", (2, 1.1))):
+        runs = [r for r in records if r["load"]["name"] == name]
+        errors = [r["error"] for r in runs if "error" in r]
+        values = [r[field] for r in runs if field in r and "dropped" not in r]
+        why = errors[0] if errors else "machine busy" if runs else "not measured by this suite"
+        value = statistics.median(values) if values and not errors else None
+        lines.append(single(row, text, f"step <= {limits[0]}; aim <= {limits[1]}", value,
+                            f"(n={len(values)})", limits, why))
+    return lines
+
+
 def figures(table):
     lines = ["| load | layout | contender | n (dropped) | req/s | p50 µs | p99 µs |"
              " mesh CPU µs/req | all CPU µs/req | switches/req | mesh PSS MB |", "|" + "---|" * 11]
@@ -306,7 +354,7 @@ def write(records, folder):
              *noise_warning(records),
              "| # | metric | wanted | orlop | against | ratio (90 %) | |", "|---|" + "---|" * 6]
     lines += [goal_line(table, goal) for goal in GOALS]
-    lines += pods(records)
+    lines += pods(records) + big_configuration(records) + events(records)
     lines += [f"| {row} | {text} | | | | | not measured by this suite |"
               for row, text in sorted(UNMEASURED.items())]
     lines += one_request(records, table)

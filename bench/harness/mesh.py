@@ -167,7 +167,7 @@ class Mesh:
             self.node_cgroup(node).mkdir(exist_ok=True)
             (self.node_cgroup(node) / "orlopd").mkdir(exist_ok=True)
         write(config, "mesh.yaml", MESH_OBJECTS.format(ns=NAMESPACE))
-        for pod in ("oc", "os", "ot"):
+        for pod in ("oc", "os", "ot", "on"):
             self.add_pod(pod, PODS[pod][0], pod_ip(pod))
         for layout, pod in SERVERS.items():
             write(config, f"service-{layout}.yaml", SERVICE.format(
@@ -232,12 +232,12 @@ class Mesh:
         if daemon:
             self.topology.stop(daemon, seconds=30)
 
-    def contender(self, layout):
+    def contender(self, layout, client="oc"):
         nodes = ("a",) if layout == "same" else ("a", "b")
-        contender = Contender("orlop", layout, SERVICE_IP[layout], APP_PORT, client="oc",
+        contender = Contender("orlop", layout, SERVICE_IP[layout], APP_PORT, client=client,
                               server=SERVERS[layout], host=f"server-{layout}",
                               mesh=[self.daemons[n] for n in nodes if n in self.daemons])
-        contender.client_cgroup = self.pod_cgroup("oc", "a")
+        contender.client_cgroup = self.pod_cgroup(client, "a")
         return contender
 
     def uninstall(self):

@@ -29,6 +29,8 @@ PAIRS = {
     "pair-mtls-h1-nginx": ("nginx", "pair-mtls-h1"),
     "pair-mtls-h2-nghttpx": ("nghttpx", "pair-mtls-h2"),
 }
+# Our own bare hops: what any hop costs, by name -> program.
+FLOORS = {"floor-epoll": "bench-forwarder", "floor-io_uring": "bench-ring-forwarder"}
 # Meshes with their own control plane: slots, filled when a binary is on the PATH.
 SLOTS = ("envoy", "ztunnel")
 
@@ -71,9 +73,9 @@ class Opponents:
         server = server_pod(layout)
         return Contender("direct", layout, pod_ip(server), APP_PORT, server=server)
 
-    def floor(self, layout):
-        contender = self._listening("floor-epoll", layout)
-        argv = [self.bench_bin / "bench-forwarder", "--address", "127.0.0.1", "--port",
+    def floor(self, name, layout):
+        contender = self._listening(name, layout)
+        argv = [self.bench_bin / FLOORS[name], "--address", "127.0.0.1", "--port",
                 contender.port, "--to", pod_ip(contender.server), "--to-port", APP_PORT]
         self._start(contender, "forwarder", contender.client, argv, contender.port)
         return contender

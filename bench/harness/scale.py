@@ -3,6 +3,7 @@
 import time
 
 import measure
+from big_config import big_configuration
 from opponents import COMMANDS, CONFIGS
 from topology import RUN, BenchError
 
@@ -14,8 +15,10 @@ FIRST_NUMBER = 300
 
 
 def scale(session):
-    records = [sidecar_memory(session)] + [enrolled_pods(session, n) for n in PODS_PER_STEP]
-    for record in records:
+    steps = [lambda: big_configuration(session), lambda: sidecar_memory(session)]
+    steps += [lambda n=n: enrolled_pods(session, n) for n in PODS_PER_STEP]
+    for step in steps:
+        record = step()
         session.bench.append(record)
         print({k: v for k, v in record.items() if k not in session.bench.identity()}, flush=True)
 

@@ -1,14 +1,16 @@
 """What is run: contenders, loads, and in which order."""
 
 import random
-import sys
 import time
 
 import measure
 import mesh as orlop
+from events import events
+from flame_profile import profile
 from measure import Bench, Load, Noise
-from opponents import APP_PORT, ECHO_PORT, PAIRS, SLOTS, Opponents
+from opponents import APP_PORT, ECHO_PORT, FLOORS, PAIRS, SLOTS, Opponents
 from scale import scale
+from soak import soak
 from topology import PODS, BenchError, netns_path, run
 
 SATURATED = Load("saturated-64")
@@ -18,6 +20,8 @@ SINGLE = Load("one-connection-one-core", connections=1, pinning="one")
 CONNECT = Load("connection-per-request", connections=16, traffic="connect")
 BULK = Load("bulk-8MB", connections=4, path="/bytes/8388608", reply_bytes=8388608, check_content=1)
 BY_CONNECTIONS = [Load(f"saturated-{n}", connections=n) for n in (1, 16, 256)]
+
+LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS]
 
 PAIRS_QUICK = ("pair-mtls-h2-haproxy", "pair-mtls-h2-nghttpx")
 
@@ -94,7 +98,8 @@ class Session:
         for layout in layouts:
             made.append(self.opponents.direct(layout))
             if layout == "same":
-                made += [self.opponents.floor(layout), self.opponents.hop(layout)]
+                made += [self.opponents.floor(name, layout) for name in FLOORS]
+                made.append(self.opponents.hop(layout))
             made += [self.opponents.pair(name, layout) for name in pairs]
             made += [self.opponents.slot(name, layout) for name in SLOTS]
             made.append(self.orlop(layout))
@@ -217,6 +222,7 @@ def full(session):
     contenders = session.contenders(PAIRS, ("same", "two"))
     session.run_plan(Plan(contenders, [SATURATED, SLOW, FAST, SINGLE], 5))
     session.run_plan(Plan(contenders, [CONNECT, BULK, *BY_CONNECTIONS], 2))
+    events(session, 5)
     show_one_request(one_request(session, 100))
 
 
@@ -244,14 +250,11 @@ def show_one_request(record):
         print(f"  only {record['pods_enrolled']} of {record['pods_wanted']} pods were enrolled")
 
 
-def unfinished(session):
-    sys.exit("bench: this suite is not written yet; see bench/README.md")
-
-
 SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
     "smoke": (smoke, 0.5, 0.2, Noise.accepted),
     "quick": (quick, 1.5, 0.4, Noise.strict),
     "full": (full, 4.0, 1.0, Noise.strict),
     "scale": (scale, 4.0, 1.0, Noise.strict),
-    "soak": (unfinished, 4.0, 1.0, Noise.strict),
+    "profile": (lambda session: profile(session, LOADS), 3.0, 1.0, Noise.accepted),
+    "soak": (soak, 60.0, 1.0, Noise.accepted),
 }

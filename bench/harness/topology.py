@@ -2,7 +2,7 @@
 
     node a --- veth --- node b        each node: a bridge with its pods, routed to the other node
     pods: c (caller) and s (server) on a, t (server) on b; oc, os, ot are the same for orlopd, so
-    that capture never touches an opponent.
+    that capture never touches an opponent; on is a noisy neighbour of oc.
 
 Everything is named orlop-bench-*, is recorded when made, and is removed by down(); the next up()
 also clears what a run that was killed left behind.
@@ -19,7 +19,7 @@ from pathlib import Path
 PREFIX = "orlop-bench-"
 RUN = Path("/run/orlop-bench")
 NODES = {"a": 1, "b": 2}  # node addresses 10.80.0.N, pods 10.8N.0.0/16
-PODS = {"c": ("a", 10), "s": ("a", 11), "oc": ("a", 20), "os": ("a", 21),
+PODS = {"c": ("a", 10), "s": ("a", 11), "oc": ("a", 20), "os": ("a", 21), "on": ("a", 22),
         "t": ("b", 11), "ot": ("b", 21)}
 SYSCTLS = {"net.ipv4.ip_forward": 1, "net.ipv4.tcp_congestion_control": "reno",
            "net.ipv4.ip_local_port_range": "10240 65535", "net.ipv4.tcp_tw_reuse": 1}

@@ -4,6 +4,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -18,6 +19,7 @@ constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t drain_ns_max = 2 * second_ns;
 // Reading the counters stalls the loop for a moment; latencies count from this long after it.
 constexpr std::int64_t settle_ns = 50'000'000;
+constexpr std::size_t slices_max = 10'000;
 
 std::int64_t now() {
     timespec time{};
@@ -237,6 +239,7 @@ void Generator::on_reply(Slot& slot) {
                      (interval_ns_ > 0 || window_end_ns_ == 0);
     if (in_window) {
         outcome_.latency.add(time - slot.due_ns);
+        note_slice(slot.due_ns, time - slot.due_ns);
     }
     slot.state = State::idle;
     if (options_.traffic == Traffic::connect) {
@@ -247,6 +250,18 @@ void Generator::on_reply(Slot& slot) {
         release(time);
     } else if (window_end_ns_ == 0) {
         start(slot, time);
+    }
+}
+
+void Generator::note_slice(std::int64_t due_ns, std::int64_t latency_ns) {
+    if (options_.slice_ms <= 0) {
+        return;
+    }
+    auto index = static_cast<std::size_t>((due_ns - window_begin_ns_) /
+                                          (options_.slice_ms * (second_ns / 1000)));
+    if (index < slices_max) {
+        outcome_.slices.resize(std::max(outcome_.slices.size(), index + 1));
+        outcome_.slices[index].add(latency_ns);
     }
 }
 

@@ -23,6 +23,7 @@ struct Outcome {
     double window_s = 0;
     std::uint64_t replies = 0;  // in the window; CPU and counters belong to these
     Histogram latency;
+    std::vector<Histogram> slices;  // by the time a request was due, Options::slice_ms each
     std::uint64_t queue_depth_max = 0;
     std::uint64_t counted = 0;  // delta of the counter file over the window
 };
@@ -50,6 +51,7 @@ private:
     void send_request(Slot& slot);
     void on_ready(Slot& slot);
     void on_reply(Slot& slot);
+    void note_slice(std::int64_t due_ns, std::int64_t latency_ns);
     void close_slot(Slot& slot);
     void release(std::int64_t now_ns);
     void cross_window(std::int64_t now_ns);

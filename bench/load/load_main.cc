@@ -3,6 +3,7 @@
 //     bench-load --address 10.0.0.2 --port 8080 --connections 64 --seconds 3 --watch mesh=123,124
 //     bench-load ... --rate 1000             open loop, latency from the scheduled time
 //     bench-load ... --traffic connect|echo
+//     bench-load ... --slice-ms 100          and [replies, p99] of every 100 ms of the window
 //
 // Exit 0 with figures; 3 with {"error": ...} when any answer was wrong; 2 for bad arguments.
 #include "bench/load/generator.h"
@@ -39,6 +40,22 @@ void print_latency(const Outcome& outcome) {
     for (int i = 1; i < 100; ++i) {
         std::printf(
             "%s%.1f", i == 1 ? "" : ",", static_cast<double>(latency.quantile(i / 100.0)) / 1e3);
+    }
+    std::printf("]");
+}
+
+void print_slices(const Outcome& outcome) {
+    if (outcome.slices.empty()) {
+        return;
+    }
+    const char* comma = "";
+    std::printf(",\"slices\":[");
+    for (const auto& slice : outcome.slices) {
+        std::printf("%s[%llu,%.1f]",
+                    comma,
+                    static_cast<unsigned long long>(slice.count()),
+                    slice.count() == 0 ? 0.0 : static_cast<double>(slice.quantile(0.99)) / 1e3);
+        comma = ",";
     }
     std::printf("]");
 }
@@ -95,6 +112,7 @@ int main(int argc, char** argv) {
                 static_cast<double>(outcome->replies) / outcome->window_s,
                 static_cast<unsigned long long>(outcome->queue_depth_max));
     print_latency(*outcome);
+    print_slices(*outcome);
     print_cpu(watch, *outcome);
     if (!options->counter_file.empty()) {
         std::printf(",\"counted_per_reply\":%.4f",

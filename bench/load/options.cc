@@ -83,6 +83,8 @@ std::string set_option(Options& options, const std::string& name, const std::str
             options.port = static_cast<std::uint16_t>(*parsed);
         } else if (name == "connections") {
             options.connections = static_cast<int>(*parsed);
+        } else if (name == "slice-ms") {
+            options.slice_ms = static_cast<std::int64_t>(*parsed);
         } else if (name == "reply-bytes") {
             options.reply_bytes = static_cast<std::int64_t>(*parsed);
         } else if (name == "message-bytes") {

@@ -26,9 +26,10 @@ struct Options {
     double rate_per_s = 0;  // 0: closed loop
     double seconds = 3;
     double warmup_s = 1;
-    std::int64_t reply_bytes = 1024;   // every reply must have this length
-    std::int64_t message_bytes = 64;   // of echo
-    bool check_content = false;        // compare the body with the backend's pattern
+    std::int64_t slice_ms = 0;        // also tell count and p99 of every slice of the window; 0: no
+    std::int64_t reply_bytes = 1024;  // every reply must have this length
+    std::int64_t message_bytes = 64;  // of echo
+    bool check_content = false;       // compare the body with the backend's pattern
     std::vector<WatchedGroup> groups;  // --watch NAME=PID,PID
     std::string counter_file;          // of alloc_count.c, read at both ends of the window
 };

@@ -29,12 +29,12 @@ socklen_t fill(sockaddr_storage& out, const std::string& address, std::uint16_t 
     return 0;
 }
 
-void no_delay(int fd) {
+}  // namespace
+
+void set_no_delay(int fd) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
-
-}  // namespace
 
 int connect_tcp(const std::string& address, std::uint16_t port) {
     sockaddr_storage target;
@@ -46,7 +46,7 @@ int connect_tcp(const std::string& address, std::uint16_t port) {
     if (fd < 0) {
         return -errno;
     }
-    no_delay(fd);
+    set_no_delay(fd);
     if (connect(fd, reinterpret_cast<sockaddr*>(&target), length) < 0 && errno != EINPROGRESS) {
         int error = errno;
         close(fd);
@@ -80,7 +80,7 @@ int accept_tcp(int listener) {
     if (fd < 0) {
         return -errno;
     }
-    no_delay(fd);
+    set_no_delay(fd);
     return fd;
 }
 

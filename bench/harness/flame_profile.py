@@ -1,0 +1,67 @@
+"""Suite `profile`: one load through orlopd under perf, strace and the allocation counter."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+import flame
+import measure
+from topology import BenchError
+
+PERF_SECONDS = 5
+PERF_HZ = 997
+
+
+def profile(session, loads):
+    layout = os.environ.get("ORLOP_PROFILE_LAYOUT", "same")
+    name = os.environ.get("ORLOP_PROFILE_LOAD", "saturated-64")
+    load = next((known for known in loads if known.name == name), None)
+    if layout not in ("same", "two") or load is None:
+        raise BenchError(f"profile: layout is same or two, load one of"
+                         f" {', '.join(known.name for known in loads)}")
+    if shutil.which("perf") is None:
+        raise BenchError("profile: no perf; install linux-perf")
+    contender = session.orlop(layout)
+    if contender.absent:
+        raise BenchError(contender.absent)
+    folder = session.bench.results.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = session.backends[contender.server]
+    counters = sample(session, contender, load, backend, folder)
+    counters["syscalls"] = measure.syscalls_per_request(session.bench, contender, load, backend)
+    (folder / "counters.json").write_text(json.dumps(counters, indent=1) + "\n")
+    print(f"{folder}: flame.svg, functions.txt, counters.json")
+
+
+def sample(session, contender, load, backend, folder):
+    """The load's figures while perf samples the daemons; the graph goes into `folder`."""
+    data = folder / "perf.data"
+    pids = ",".join(str(p.pid) for p in contender.mesh)
+    result = {}
+
+    def drive():
+        result.update(measure.run_load(session.bench, contender, load, backend,
+                                       seconds=PERF_SECONDS + 2))
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    time.sleep(session.bench.warmup + 0.5)
+    recorded = subprocess.run(["perf", "record", "-q", "-g", "-F", str(PERF_HZ), "-p", pids, "-o",
+                               data, "--", "sleep", str(PERF_SECONDS)], capture_output=True,
+                              text=True, check=False)
+    thread.join()
+    if recorded.returncode != 0:
+        raise BenchError(f"perf record: {recorded.stderr.strip()}")
+    script = subprocess.run(["perf", "script", "-i", data, "-F", "comm,ip,sym"],
+                            capture_output=True, text=True, check=False).stdout
+    (folder / "flame.svg").write_text(flame.flame_graph(script.split("\n")))
+    report = subprocess.run(["perf", "report", "-i", data, "--no-children", "-g", "none",
+                             "--percent-limit", "0.3", "--stdio"], capture_output=True, text=True,
+                            check=False).stdout
+    (folder / "functions.txt").write_text(report)
+    data.unlink()
+    return {"contender": contender.key, "load": load.name,
+            **{k: v for k, v in result.items() if k not in ("cdf_us", "slices")}}

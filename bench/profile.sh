@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Where orlopd's time goes under a load: flame graph, system calls, switches, allocations.
+#
+#   sudo bench/profile.sh [same|two] [LOAD]     LOAD: saturated-64 (default), 1000/s, bulk-8MB, ...
+#
+# Writes bench/results/profile-*/: flame.svg, functions.txt, counters.json.
+set -euo pipefail
+exec env ORLOP_PROFILE_LAYOUT="${1:-same}" ORLOP_PROFILE_LOAD="${2:-saturated-64}" \
+    "$(dirname "${BASH_SOURCE[0]}")/run.sh" profile --accept-noise
