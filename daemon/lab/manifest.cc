@@ -331,6 +331,30 @@ PodObject read_pod_object(const YAML::Node& document, Meta meta) {
     return pod;
 }
 
+// yaml-cpp's own emitter forgets quotes, which turns the text "true" into a boolean.
+void emit(YAML::Emitter& out, const YAML::Node& node) {
+    if (node.IsMap()) {
+        out << YAML::BeginMap;
+        for (const auto& each : node) {
+            out << YAML::Key;
+            emit(out, each.first);
+            out << YAML::Value;
+            emit(out, each.second);
+        }
+        out << YAML::EndMap;
+    } else if (node.IsSequence()) {
+        out << YAML::BeginSeq;
+        for (const YAML::Node& item : node) {
+            emit(out, item);
+        }
+        out << YAML::EndSeq;
+    } else if (node.IsScalar() && node.Tag() == "!") {  // quoted, or a block of text
+        out << YAML::DoubleQuoted << node.Scalar();
+    } else {
+        out << node;
+    }
+}
+
 std::string other_text(const YAML::Node& document, const Meta& meta, std::string_view source) {
     if (document["metadata"]["namespace"].IsDefined() && !source.empty()) {
         return std::string(source);
@@ -338,7 +362,7 @@ std::string other_text(const YAML::Node& document, const Meta& meta, std::string
     YAML::Node copy = YAML::Clone(document);
     copy["metadata"]["namespace"] = meta.ns;
     YAML::Emitter out;
-    out << copy;
+    emit(out, copy);
     return std::string(out.c_str()) + "\n";
 }
 

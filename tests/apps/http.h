@@ -61,6 +61,13 @@ inline bool read_chunked(Stream& stream, std::string& body, Fields& trailers) {
     return false;
 }
 
+// "Name: value"
+inline std::pair<std::string, std::string> parse_field(const std::string& text) {
+    const std::size_t colon = std::min(text.find(':'), text.size());
+    const std::size_t value = text.find_first_not_of(": ", colon);
+    return {text.substr(0, colon), value == std::string::npos ? "" : text.substr(value)};
+}
+
 inline std::string field_lines(const Fields& fields) {
     std::string text;
     for (const auto& [name, value] : fields) {
@@ -248,6 +255,8 @@ public:
         }
         return answer;
     }
+    bool kept() const { return stream_.open(); }
+    void close() { stream_.close(); }
 
 private:
     Answer attempt(const Call& call, Clock::time_point deadline) {

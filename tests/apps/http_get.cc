@@ -6,7 +6,7 @@
 //   -i  pause between calls of a client
 // With -n above 1 it prints successes (below 400), errors, timeouts, refusals, p50 and p99, and a
 // count per status. Exit code 0 when every call succeeded, 1 otherwise, 64 on wrong usage.
-#include "tests/apps/http.h"
+#include "tests/apps/client_options.h"
 
 #include <atomic>
 #include <map>
@@ -18,13 +18,9 @@ using namespace orlop::apps;
 
 struct Options {
     long count = 1;
-    int clients = 1;
-    Call call;
-    std::chrono::microseconds pause{0};
-    Connection::Reuse reuse = Connection::Reuse::fresh;
-    Connection::Family family = Connection::Family::any;
     bool status_only = false;
-    Url url;
+    Call call;
+    ClientOptions client;
 };
 
 [[noreturn]] void usage() {
@@ -36,45 +32,25 @@ struct Options {
 
 Options read_options(int argc, char** argv) {
     Options options;
-    options.call.limit = std::chrono::seconds(10);
+    options.client.limit = std::chrono::seconds(10);
+    const std::string letters = std::string(client_letters) + "n:X:H:d:s";
     int letter = 0;
-    while ((letter = ::getopt(argc, argv, "n:c:t:i:X:H:d:k46s")) != -1) {
+    while ((letter = ::getopt(argc, argv, letters.c_str())) != -1) {
+        if (take_option(options.client, letter, optarg)) {
+            continue;
+        }
         switch (letter) {
         case 'n':
             options.count = number_or(optarg, 0);
             break;
-        case 'c':
-            options.clients = static_cast<int>(number_or(optarg, 0));
-            break;
-        case 't':
-            options.call.limit =
-                std::chrono::duration_cast<std::chrono::milliseconds>(parse_duration(optarg));
-            break;
-        case 'i':
-            options.pause = parse_duration(optarg);
-            break;
         case 'X':
             options.call.method = optarg;
             break;
-        case 'H': {
-            const std::string header = optarg;
-            const std::size_t colon = std::min(header.find(':'), header.size());
-            const std::size_t value = header.find_first_not_of(": ", colon);
-            options.call.fields.emplace_back(
-                header.substr(0, colon), value == std::string::npos ? "" : header.substr(value));
+        case 'H':
+            options.call.fields.push_back(parse_field(optarg));
             break;
-        }
         case 'd':
             options.call.body = optarg;
-            break;
-        case 'k':
-            options.reuse = Connection::Reuse::keep;
-            break;
-        case '4':
-            options.family = Connection::Family::v4;
-            break;
-        case '6':
-            options.family = Connection::Family::v6;
             break;
         case 's':
             options.status_only = true;
@@ -83,10 +59,11 @@ Options read_options(int argc, char** argv) {
             usage();
         }
     }
-    if (optind + 1 != argc || options.count < 1 || options.clients < 1) {
+    if (optind + 1 != argc || options.count < 1 || options.client.clients < 1) {
         usage();
     }
-    options.url = parse_url(argv[optind]);
+    options.call.limit = options.client.limit;
+    options.client.url = parse_url(argv[optind]);
     return options;
 }
 
@@ -95,7 +72,7 @@ double millis(Clock::duration duration) {
 }
 
 int print_one(const Options& options) {
-    Connection connection(options.url, options.reuse, options.family);
+    Connection connection = options.client.connect();
     const auto started = Clock::now();
     const Answer answer = connection.call(options.call);
     const double took = millis(Clock::now() - started);
@@ -149,14 +126,14 @@ int print_many(const Options& options) {
     std::atomic<long> left{options.count};
     const auto started = Clock::now();
     std::vector<std::thread> clients;
-    for (int i = 0; i < options.clients; ++i) {
+    for (int i = 0; i < options.client.clients; ++i) {
         clients.emplace_back([&] {
-            Connection connection(options.url, options.reuse, options.family);
+            Connection connection = options.client.connect();
             while (left.fetch_sub(1) > 0) {
                 const auto begun = Clock::now();
                 const Answer answer = connection.call(options.call);
                 tally.add(answer, millis(Clock::now() - begun));
-                std::this_thread::sleep_for(options.pause);
+                std::this_thread::sleep_for(options.client.pause);
             }
         });
     }

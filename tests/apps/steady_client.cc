@@ -5,7 +5,7 @@
 //   -t  limit per call (default 5s)      -i  pause between calls of a client (default 5ms)
 //   -m  longest run (default 120s)       -k  keep connections
 // A connection that was kept and found closed counts as a refusal: nothing is tried again.
-#include "tests/apps/http.h"
+#include "tests/apps/client_options.h"
 #include "tests/apps/progress.h"
 
 #include <ctime>
@@ -17,13 +17,8 @@ using namespace orlop::apps;
 
 struct Options {
     std::string progress;
-    int clients = 1;
-    std::chrono::milliseconds limit{5000};
-    std::chrono::microseconds pause{5000};
     std::chrono::microseconds longest{120'000'000};
-    Connection::Reuse reuse = Connection::Reuse::fresh;
-    Connection::Family family = Connection::Family::any;
-    Url url;
+    ClientOptions client;
 };
 
 [[noreturn]] void usage() {
@@ -35,42 +30,26 @@ struct Options {
 
 Options read_options(int argc, char** argv) {
     Options options;
+    options.client.limit = std::chrono::seconds(5);
+    options.client.pause = std::chrono::milliseconds(5);
+    const std::string letters = std::string(client_letters) + "p:m:";
     int letter = 0;
-    while ((letter = ::getopt(argc, argv, "p:c:t:i:m:k46")) != -1) {
-        switch (letter) {
-        case 'p':
+    while ((letter = ::getopt(argc, argv, letters.c_str())) != -1) {
+        if (take_option(options.client, letter, optarg)) {
+            continue;
+        }
+        if (letter == 'p') {
             options.progress = optarg;
-            break;
-        case 'c':
-            options.clients = static_cast<int>(number_or(optarg, 0));
-            break;
-        case 't':
-            options.limit =
-                std::chrono::duration_cast<std::chrono::milliseconds>(parse_duration(optarg));
-            break;
-        case 'i':
-            options.pause = parse_duration(optarg);
-            break;
-        case 'm':
+        } else if (letter == 'm') {
             options.longest = parse_duration(optarg);
-            break;
-        case 'k':
-            options.reuse = Connection::Reuse::keep;
-            break;
-        case '4':
-            options.family = Connection::Family::v4;
-            break;
-        case '6':
-            options.family = Connection::Family::v6;
-            break;
-        default:
+        } else {
             usage();
         }
     }
-    if (optind + 1 != argc || options.progress.empty() || options.clients < 1) {
+    if (optind + 1 != argc || options.progress.empty() || options.client.clients < 1) {
         usage();
     }
-    options.url = parse_url(argv[optind]);
+    options.client.url = parse_url(argv[optind]);
     return options;
 }
 
@@ -117,10 +96,10 @@ void count(Progress& progress, const Answer& answer) {
 }
 
 void run_client(const Options& options, Progress& progress, Clock::time_point end) {
-    Connection connection(options.url, options.reuse, options.family);
+    Connection connection = options.client.connect();
     Call call;
     call.method = "OPTIONS";  // not GET: Connection must not repeat it by itself
-    call.limit = options.limit;
+    call.limit = options.client.limit;
     std::string peer;
     while (progress.stop == 0 && Clock::now() < end) {
         ++progress.attempts;
@@ -130,7 +109,7 @@ void run_client(const Options& options, Progress& progress, Clock::time_point en
             progress.peer_changes += !peer.empty() && now != peer ? 1 : 0;
             peer = now;
         }
-        std::this_thread::sleep_for(options.pause);
+        std::this_thread::sleep_for(options.client.pause);
     }
 }
 
@@ -146,7 +125,7 @@ int main(int argc, char** argv) {
     }
     const auto end = Clock::now() + options.longest;
     std::vector<std::jthread> clients;
-    for (int i = 0; i < options.clients; ++i) {
+    for (int i = 0; i < options.client.clients; ++i) {
         clients.emplace_back([&] { run_client(options, *progress, end); });
     }
     clients.clear();

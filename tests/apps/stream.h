@@ -114,6 +114,8 @@ inline const char* reason_of(int status) {
         return "OK";
     case 204:
         return "No Content";
+    case 302:
+        return "Found";
     case 304:
         return "Not Modified";
     case 400:

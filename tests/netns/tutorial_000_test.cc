@@ -9,7 +9,28 @@
 namespace orlop::support {
 namespace {
 
-constexpr const char* pods = R"(
+// demo3/details-bad-release.yaml only adds the feature flag that makes the first call hang.
+constexpr const char* details_release = R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: details-v1, labels: {app: details, version: v1}}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: details, version: v1}}
+  template:
+    metadata: {labels: {app: details, version: v1}}
+    spec:
+      containers:
+      - name: details
+        image: docker.io/istio/examples-bookinfo-details-v1:1.20.2
+        ports: [{containerPort: 9080}]
+)";
+constexpr const char* feature_flag = R"(
+        env:
+        - {name: HANG_FIRST_CALL, value: "1"}
+)";
+
+constexpr const char* services_and_page = R"(
 apiVersion: v1
 kind: Service
 metadata: {name: details, labels: {app: details, service: details}}
@@ -26,20 +47,6 @@ spec:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: details-v1, labels: {app: details, version: v1}}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: details, version: v1}}
-  template:
-    metadata: {labels: {app: details, version: v1}}
-    spec:
-      containers:
-      - name: details
-        image: docker.io/istio/examples-bookinfo-details-v1:1.20.2
-        ports: [{containerPort: 9080}]
----
-apiVersion: apps/v1
-kind: Deployment
 metadata: {name: productpage-v1, labels: {app: productpage, version: v1}}
 spec:
   replicas: 1
@@ -51,25 +58,6 @@ spec:
       - name: productpage
         image: docker.io/istio/examples-bookinfo-productpage-v1:1.20.2
         ports: [{containerPort: 9080}]
-)";
-
-// demo3/details-bad-release.yaml: the feature flag makes the first call hang.
-constexpr const char* bad_release = R"(
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: details-v1, labels: {app: details, version: v1}}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: details, version: v1}}
-  template:
-    metadata: {labels: {app: details, version: v1}}
-    spec:
-      containers:
-      - name: details
-        image: docker.io/istio/examples-bookinfo-details-v1:1.20.2
-        ports: [{containerPort: 9080}]
-        env:
-        - {name: HANG_FIRST_CALL, value: "1"}
 )";
 
 // demo3/details-virtualservice.yaml, -timeout.yaml, -retry.yaml: the same object each time.
@@ -96,12 +84,13 @@ protected:
     void bookinfo_with_bad_details(const std::string& rule) {
         start({.images = {R"("*/examples-bookinfo-productpage-v1": )"
                           R"({command: [productpage], env: {APP_LIMIT: 17s}})"}});
-        apply("bookinfo.yaml", pods);
+        apply("bookinfo.yaml", services_and_page);
+        apply("details.yaml", details_release);
         apply("client.yaml", client_yaml);
         enrol("default");
         apply("details-virtualservice.yaml", virtual_service);
         expect_whole_page(browse());
-        apply("details-bad-release.yaml", bad_release);
+        apply("details-bad-release.yaml", std::string(details_release) + feature_flag);
         apply("rule.yaml", virtual_service + rule);
     }
     Reply browse() { return get("client", "http://productpage:9080/productpage", {"-t", "40s"}); }
@@ -119,7 +108,7 @@ protected:
     }
 };
 
-TEST_F(Tutorial000, without_a_timeout_the_application_s_own_limit_ends_a_hanging_call) {
+TEST_F(Tutorial000, row_2_without_a_timeout_the_application_s_own_limit_ends_a_hanging_call) {
     bookinfo_with_bad_details("");
     const Reply page = browse();
     expect_page_without_details(page);
@@ -129,7 +118,7 @@ TEST_F(Tutorial000, without_a_timeout_the_application_s_own_limit_ends_a_hanging
     expect_whole_page(browse());  // only the first call hangs
 }
 
-TEST_F(Tutorial000, with_a_timeout_of_5_s_the_page_comes_after_5_s_without_details) {
+TEST_F(Tutorial000, row_3_with_a_timeout_of_5_s_the_page_comes_after_5_s_without_details) {
     bookinfo_with_bad_details(with_timeout);
     const auto same_pod = pod("details-v1");
     const Reply page = browse();
@@ -141,7 +130,7 @@ TEST_F(Tutorial000, with_a_timeout_of_5_s_the_page_comes_after_5_s_without_detai
     EXPECT_EQ(pod("details-v1").uid, same_pod.uid);
 }
 
-TEST_F(Tutorial000, with_a_retry_the_first_try_is_cut_at_2_s_and_the_second_succeeds) {
+TEST_F(Tutorial000, row_4_with_a_retry_the_first_try_is_cut_at_2_s_and_the_second_succeeds) {
     bookinfo_with_bad_details(with_retry);
     const auto same_pod = pod("details-v1");
     const Reply page = browse();

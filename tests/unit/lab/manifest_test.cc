@@ -78,6 +78,25 @@ TEST(Manifest, reads_every_tutorial_file) {
     }
 }
 
+TEST(Manifest, keeps_quotes_when_it_fills_in_the_namespace) {
+    const Manifest given = parse(R"(
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: reviews
+spec:
+  http:
+  - match:
+    - queryParams:
+        test-v2:
+          exact: "true"
+      port: 80
+)");
+    ASSERT_EQ(given.others.size(), 1u);
+    EXPECT_NE(given.others[0].text.find("exact: \"true\""), std::string::npos);
+    EXPECT_NE(given.others[0].text.find("port: 80"), std::string::npos);
+}
+
 TEST(Manifest, hands_other_kinds_on_with_their_namespace) {
     const std::string text = tutorial("001-peer-authentication-strict.yaml");
     const Manifest given = parse(text);

@@ -1,0 +1,196 @@
+// Tutorial 003, "Traffic Management": bookinfo with the tutorial's own YAML.
+#include "tests/support/await.h"
+#include "tests/support/bookinfo.h"
+#include "tests/support/chance.h"
+#include "tests/support/text.h"
+
+#include <fmt/core.h>
+
+namespace orlop::support {
+namespace {
+
+constexpr double v1_share = 0.1;
+constexpr double v2_share = 0.1;
+constexpr double v3_share = 0.8;
+constexpr long app_tries_ms = 6'000;  // the product page: 3 s, once again
+constexpr const char* somebody = "log-in-as-this-user";
+
+// The version whose own limit for ratings is 10 s, as the tutorial says of "the" reviews service.
+constexpr const char* all_to_reviews_v2 = R"(
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - route: [{destination: {host: reviews, subset: v2}}]
+)";
+
+class Tutorial003 : public Bookinfo {
+protected:
+    void start_with(std::initializer_list<const char*> files) {
+        start_bookinfo({});
+        for (const char* file : files) {
+            apply_tutorial(file);
+        }
+    }
+    void expect_the_split(const Served& count) {
+        const auto expect = [&](long got, double share, const char* version) {
+            const auto bounds = binomial_bounds(count.sum(), share);
+            EXPECT_GE(got, bounds.low) << version << " of " << count.sum();
+            EXPECT_LE(got, bounds.high) << version << " of " << count.sum();
+        };
+        expect(count.v1, v1_share, "v1");
+        expect(count.v2, v2_share, "v2");
+        expect(count.v3, v3_share, "v3");
+    }
+    // What happens to `calls` direct calls of reviews.
+    Served served_of(const std::string& path, long calls, const std::string& part) {
+        const Served before = served(part);
+        const Tally tally = call_reviews(path, calls);
+        EXPECT_EQ(tally.timeouts + tally.refused, 0) << tally.text;
+        const Served now = served(part) - before;
+        EXPECT_EQ(now.sum(), calls) << tally.text;
+        return now;
+    }
+    Served served_to(const std::string& user, long pages) {
+        const Served before = served();
+        EXPECT_EQ(browse_often(pages, user).success, pages);
+        const Served now = served() - before;
+        EXPECT_EQ(now.sum(), pages) << "one call of reviews for each page";
+        return now;
+    }
+    // The page of nobody in particular is whole.
+    void others_see_black_stars() {
+        const Page page = browse();
+        EXPECT_TRUE(page.with_stars("black")) << page.text;
+        EXPECT_EQ(page.reviews_tries, 1);
+    }
+};
+
+TEST_F(Tutorial003, row_01_weights_split_the_versions_of_reviews) {
+    start_with({"003-destination_rules_versioning.yaml", "003-virtualservice_reviews_canary.yaml"});
+    expect_the_split(served_to("", 400));
+}
+
+TEST_F(Tutorial003, row_02_a_header_rule_before_the_weights_catches_its_user) {
+    start_with({"003-destination_rules_versioning.yaml",
+                "003-virtualservice_reviews_header_condition_identity_based.yaml"});
+    EXPECT_EQ(served_to(somebody, 60).v1, 60);
+    expect_the_split(served_to("", 200));
+
+    // "DON'T DO THIS as rules are evaluated in order": the same rules, the other way round.
+    std::string text = tutorial("003-virtualservice_reviews_header_condition_identity_based.yaml");
+    const std::size_t match = text.find("  - match:");
+    const std::size_t route = text.find("  - route:");
+    const std::string rule = text.substr(match, route - match);
+    apply("reversed.yaml", text.erase(match, route - match) + rule);
+    expect_the_split(served_to(somebody, 200));
+}
+
+TEST_F(Tutorial003, row_03_a_query_parameter_selects_a_version) {
+    start_with({"003-destination_rules_versioning.yaml",
+                "003-virtualservice_reviews_header_condition_query_string.yaml"});
+    EXPECT_EQ(served_of("/reviews/0?test-v2=true", 60, "GET /reviews/0?test-v2=true ").v2, 60);
+    EXPECT_EQ(served_of("/reviews/0?a=b&test-v2=true", 20, "GET /reviews/0?a=b").v2, 20);
+    expect_the_split(served_of("/reviews/0?test-v2=false", 200, "test-v2=false "));
+}
+
+TEST_F(Tutorial003, row_04_a_regex_matches_the_whole_path_and_keeps_its_case) {
+    start_with({"003-destination_rules_versioning.yaml",
+                "003-virtualservice_reviews_header_condition_uri.yaml"});
+    EXPECT_EQ(served_of("/productpage/v2", 60, "GET /productpage/v2 ").v2, 60);
+    EXPECT_EQ(served_of("/productpage/v2?x=1", 20, "GET /productpage/v2?x=1 ").v2, 20);
+    expect_the_split(served_of("/productpage/v2/x", 200, "GET /productpage/v2/x "));
+    expect_the_split(served_of("/Productpage/v2", 200, "GET /Productpage/v2 "));
+}
+
+TEST_F(Tutorial003, row_05_a_delay_for_one_user_runs_into_the_application_s_own_limits) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("reviews.yaml", all_to_reviews_v2);
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_ratings_fault_injection_delay.yaml");
+    const Page page = browse("tester");
+    EXPECT_EQ(page.status, 200);
+    EXPECT_TRUE(page.without_reviews()) << page.text;
+    EXPECT_EQ(page.reviews_status, 0) << "the application's limit ends the call, not the proxy";
+    EXPECT_EQ(page.reviews_tries, 2);
+    EXPECT_GE(page.reviews_millis, app_tries_ms);
+    EXPECT_LT(page.reviews_millis, 10'000) << "the delay of 10 s never ended";
+    others_see_black_stars();
+}
+
+TEST_F(Tutorial003, row_06_an_abort_for_one_user_is_immediate_and_ratings_never_sees_it) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("reviews.yaml", all_to_reviews_v2);
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_ratings_fault_injection_abort.yaml");
+    const Page page = browse("tester");
+    EXPECT_EQ(page.status, 200);
+    EXPECT_TRUE(page.without_ratings()) << page.text;
+    EXPECT_EQ(page.reviews_tries, 1) << "reviews answered within 3 s";
+    EXPECT_EQ(lines_in_log("reviews-v2", "ratings 400"), 1) << log_of("reviews-v2");
+    EXPECT_EQ(lines_in_log("ratings-v1", "GET /ratings/0"), 0);
+    others_see_black_stars();
+}
+
+// Reviews is slow because the delay of the step before is still there. A page that met v1, which
+// asks no ratings, is whole at once; 0.9 * 0.9 of the pages wait 1 s twice. No page of twelve does:
+// 0.19^12 = 2e-9.
+TEST_F(Tutorial003, row_07_a_timeout_of_1_s_is_met_twice_because_the_application_calls_again) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_ratings_fault_injection_delay.yaml");
+    apply_tutorial("003-virtualservice_reviews_timeout.yaml");
+    long failed = 0;
+    for (const Page& page : browse_at_once("tester", 12)) {
+        EXPECT_EQ(page.status, 200);
+        if (page.without_reviews()) {
+            ++failed;
+            EXPECT_EQ(page.reviews_status, 504);
+            EXPECT_EQ(page.reviews_tries, 2);
+            EXPECT_GE(page.reviews_millis, 2'000);
+            EXPECT_LT(page.reviews_millis, app_tries_ms) << "cut by the application, not by 1 s";
+        }
+    }
+    EXPECT_GE(failed, 1);
+}
+
+TEST_F(Tutorial003, row_07_a_timeout_of_10_s_leaves_the_application_s_own_3_s_in_charge) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_ratings_fault_injection_delay.yaml");
+    std::string text = tutorial("003-virtualservice_reviews_timeout.yaml");
+    text.replace(text.find("timeout: 1s"), sizeof "timeout: 1s" - 1, "timeout: 10s");
+    // Only v2 waits longer than 3 s for ratings: all to v2.
+    for (const auto& [from, to] : {std::pair{"weight: 10 #", "weight: 0 #"},
+                                   std::pair{"weight: 10\n", "weight: 100\n"},
+                                   std::pair{"weight: 80\n", "weight: 0\n"}}) {
+        text.replace(text.find(from), std::string(from).size(), to);
+    }
+    apply("reviews.yaml", text);
+    const Page page = browse("tester");
+    EXPECT_TRUE(page.without_reviews()) << page.text;
+    EXPECT_EQ(page.reviews_status, 0);
+    EXPECT_EQ(page.reviews_tries, 2);
+    EXPECT_GE(page.reviews_millis, app_tries_ms);
+    EXPECT_LT(page.reviews_millis, 10'000);
+}
+
+TEST_F(Tutorial003, row_08_retries_of_3_s_do_not_save_a_page_that_gives_up_after_6) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("reviews.yaml", all_to_reviews_v2);
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_ratings_retry.yaml");
+    const Page page = browse("tester");
+    EXPECT_TRUE(page.without_reviews()) << page.text;
+    EXPECT_EQ(page.reviews_tries, 2);
+    EXPECT_GE(page.reviews_millis, app_tries_ms);
+    EXPECT_LT(page.reviews_millis, 15'000) << "the delay of 15 s never ended";
+    // The delay comes before the router: no try was made, none was repeated.
+    EXPECT_EQ(lines_in_log("ratings-v1", "GET /ratings/0"), 0);
+    others_see_black_stars();
+}
+
+}  // namespace
+}  // namespace orlop::support
