@@ -1,6 +1,7 @@
 #include "daemon/control/compile.h"
 
 #include "daemon/control/compile/assemble.h"
+#include "daemon/control/translate_legacy.h"
 
 #include <fmt/core.h>
 
@@ -11,7 +12,7 @@ namespace orlop::control {
 namespace {
 
 // A VirtualService that names an undefined subset stays in its last version that did not.
-std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
+std::vector<ObjectPtr> hold_virtual_services(const std::vector<ObjectPtr>& objects,
                                              const model::MeshConfig& mesh,
                                              const Services& services,
                                              RuleBook& rules,
@@ -19,7 +20,7 @@ std::vector<ObjectPtr> hold_virtual_services(const ObjectStore& store,
                                              FindingSink& findings) {
     std::vector<ObjectPtr> out;
     std::map<ObjectKey, ObjectPtr> good;
-    for (const ObjectPtr& object : store.in_creation_order("VirtualService")) {
+    for (const ObjectPtr& object : objects) {
         const DestinationName* unknown = unknown_subset(*object, mesh, services, rules);
         auto last = memory.virtual_services.find(object->key);
         bool held = unknown != nullptr && last != memory.virtual_services.end();
@@ -138,6 +139,11 @@ void index_services(const Services& services, model::Snapshot::Tables& tables) {
     }
 }
 
+std::vector<ObjectPtr> after(std::vector<ObjectPtr> older, std::vector<ObjectPtr> newer) {
+    older.insert(older.end(), newer.begin(), newer.end());
+    return older;
+}
+
 }  // namespace
 
 CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
@@ -145,9 +151,19 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     model::MeshConfig mesh = compile_mesh(store, findings);
     Workloads workloads = compile_workloads(store, mesh, options.node, findings);
     Services services = compile_services(store, mesh, workloads);
-    RuleBook rules(store, mesh, services, findings);
+    Translation legacy = translate_legacy(store);
+    findings.add(legacy.notes);
+    RuleBook rules(
+        after(std::move(legacy.destination_rules), store.in_creation_order("DestinationRule")),
+        mesh,
+        services,
+        findings);
+    auto virtual_services =
+        after(std::move(legacy.virtual_services), store.in_creation_order("VirtualService"));
     RouteBook routes(
-        hold_virtual_services(store, mesh, services, rules, memory_, findings), mesh, findings);
+        hold_virtual_services(virtual_services, mesh, services, rules, memory_, findings),
+        mesh,
+        findings);
     auto tables = std::make_unique<model::Snapshot::Tables>();
     index_workloads(workloads, findings, *tables);
     index_services(services, *tables);

@@ -52,6 +52,12 @@ void declare_objects(CLI::App& app, Wishes& w) {
         ->check(CLI::IsMember({"none", "server"}));
     on(apply, w, [&w] { return run_apply(w.session, w.apply); });
 
+    auto* convert = app.add_subcommand("convert", "print v1alpha2 objects as current ones");
+    convert->add_option("-f,--filename", w.apply.files, "file, or - for standard input")
+        ->required()
+        ->allow_extra_args(false);
+    on(convert, w, [&w] { return run_convert(w.session, w.apply); });
+
     auto* remove = app.add_subcommand("delete", "delete objects: -f FILE, or KIND NAME");
     remove->add_option("-f,--filename", w.remove.files, "file, or - for standard input")
         ->allow_extra_args(false);

@@ -15,6 +15,8 @@ struct FileOptions {
 };
 int run_apply(Session& session, const FileOptions& options);
 
+int run_convert(Session& session, const FileOptions& options);
+
 struct DeleteOptions {
     std::vector<std::string> files;
     std::vector<std::string> words;  // KIND NAME..., or KIND/NAME

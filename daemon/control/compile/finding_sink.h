@@ -17,8 +17,37 @@ public:
               std::string path,
               std::string message,
               std::string hint = "") {
+        place(Severity::warning, code, where, std::move(path), std::move(message), std::move(hint));
+    }
+    void inform(const char* code,
+                const model::ObjectRefPtr& where,
+                std::string path,
+                std::string message,
+                std::string hint = "") {
+        place(Severity::info, code, where, std::move(path), std::move(message), std::move(hint));
+    }
+    void add(Finding finding) {
+        bool room = findings_.size() < limits::compile_findings_max;
+        if (room && seen_.insert(finding.to_string()).second) {
+            findings_.push_back(std::move(finding));
+        }
+    }
+    void add(const Findings& findings) {
+        for (const Finding& finding : findings) {
+            add(finding);
+        }
+    }
+    Findings take() { return std::move(findings_); }
+
+private:
+    void place(Severity severity,
+               const char* code,
+               const model::ObjectRefPtr& where,
+               std::string path,
+               std::string message,
+               std::string hint) {
         Finding finding;
-        finding.severity = Severity::warning;
+        finding.severity = severity;
         finding.code = code;
         if (where) {
             finding.object = {where->kind, where->ns, where->name};
@@ -28,14 +57,9 @@ public:
         finding.path = std::move(path);
         finding.message = std::move(message);
         finding.hint = std::move(hint);
-        bool room = findings_.size() < limits::compile_findings_max;
-        if (room && seen_.insert(finding.to_string()).second) {
-            findings_.push_back(std::move(finding));
-        }
+        add(std::move(finding));
     }
-    Findings take() { return std::move(findings_); }
 
-private:
     Findings findings_;
     std::set<std::string> seen_;
 };

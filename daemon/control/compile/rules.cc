@@ -101,12 +101,12 @@ bool pattern_covers(std::string_view pattern, std::string_view host) {
            host.ends_with(pattern.substr(1));
 }
 
-RuleBook::RuleBook(const ObjectStore& store,
+RuleBook::RuleBook(const std::vector<ObjectPtr>& objects,
                    const model::MeshConfig& mesh,
                    const Services& services,
                    FindingSink& findings)
     : mesh_(mesh) {
-    for (const ObjectPtr& object : store.in_creation_order("DestinationRule")) {
+    for (const ObjectPtr& object : objects) {
         const auto& spec = std::get<DestinationRuleSpec>(object->spec);
         if (!spec.workload_selector.empty()) {
             continue;  // reported when applied: not enforced yet

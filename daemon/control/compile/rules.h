@@ -23,7 +23,8 @@ struct MergedRule {
 
 class RuleBook {
 public:
-    RuleBook(const ObjectStore& store,
+    // `objects`: DestinationRules in order of creation.
+    RuleBook(const std::vector<ObjectPtr>& objects,
              const model::MeshConfig& mesh,
              const Services& services,
              FindingSink& findings);

@@ -29,6 +29,15 @@ ObjectSpec decode_virtual_service(const DecodeContext& context);
 ObjectSpec decode_destination_rule(const DecodeContext& context);
 ObjectSpec decode_peer_authentication(const DecodeContext& context);
 
+// Legacy kinds: a RouteRule's element of http[] and a DestinationPolicy's trafficPolicy are read by
+// the decoders of the current kinds, from trees that were made of the legacy ones.
+ObjectSpec decode_route_rule(const DecodeContext& context);
+ObjectSpec decode_destination_policy(const DecodeContext& context);
+HttpRouteSpec
+decode_http_route(const DecodeContext& context, const Node& node, const std::string& path);
+TrafficPolicySpec
+decode_traffic_policy(const DecodeContext& context, const Node& node, const std::string& path);
+
 ObjectSpec decode_mesh_config(const DecodeContext& context);
 ObjectSpec decode_pod_sandbox(const DecodeContext& context);
 ObjectSpec decode_node_status(const DecodeContext& context);

@@ -380,6 +380,11 @@ void read_subset(const DecodeContext& context,
 
 }  // namespace
 
+TrafficPolicySpec
+decode_traffic_policy(const DecodeContext& context, const Node& node, const std::string& path) {
+    return read_policy(context, node, path, PolicyLevel::destination);
+}
+
 ObjectSpec decode_destination_rule(const DecodeContext& context) {
     DestinationRuleSpec out;
     FieldReader spec(context.report, context.root.find("spec"), "spec");

@@ -6,6 +6,7 @@
 
 #include "daemon/control/finding.h"
 #include "daemon/control/objects/kubernetes.h"
+#include "daemon/control/objects/legacy.h"
 #include "daemon/control/objects/mesh.h"
 #include "daemon/control/objects/traffic.h"
 #include "daemon/control/yaml_document.h"
@@ -46,6 +47,8 @@ using ObjectSpec = std::variant<Recorded,
                                 VirtualServiceSpec,
                                 DestinationRuleSpec,
                                 PeerAuthenticationSpec,
+                                RouteRuleSpec,
+                                DestinationPolicySpec,
                                 MeshConfigSpec,
                                 PodSandboxSpec,
                                 NodeStatusSpec>;

@@ -299,6 +299,11 @@ model::ObjectRefPtr DecodeContext::ref_at(int line) const {
         model::ObjectRef{key.kind, key.ns, key.name, report.file(), line});
 }
 
+HttpRouteSpec
+decode_http_route(const DecodeContext& context, const Node& node, const std::string& path) {
+    return read_http_route(context, node, path);
+}
+
 ObjectSpec decode_virtual_service(const DecodeContext& context) {
     VirtualServiceSpec out;
     FieldReader spec(context.report, context.root.find("spec"), "spec");

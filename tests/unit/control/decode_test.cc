@@ -366,7 +366,8 @@ const std::string acceptances[] = {
     mesh("  {accessLog: json, revisions: [asm-1-22], conflictResolution: oldest}\n"),
     "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\"}}",
     "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {}\n",
-    "apiVersion: config.istio.io/v1alpha2\nkind: RouteRule\nmetadata: {name: r}\n",
+    "apiVersion: config.istio.io/v1alpha2\nkind: RouteRule\nmetadata: {name: r}\n"
+    "spec: {destination: {name: a}}\n",
 };
 
 TEST(Decode, accepts_what_istio_accepts) {
