@@ -8,6 +8,7 @@
 #include "daemon/base/regex.h"
 #include "daemon/model/destination.h"
 #include "daemon/model/object_ref.h"
+#include "daemon/model/rate_limit.h"
 
 #include <cstdint>
 #include <map>
@@ -42,9 +43,47 @@ struct HttpMatch {
     ObjectRefPtr source;           // line of this match
 };
 
+// A header's value as written, cut at its %OPERATORS% (decide/header_text reads them). Values
+// without an operator have no pieces and cost nothing to send.
+struct HeaderText {
+    enum class Operator : unsigned char {
+        literal,          // `text` as it is
+        request_header,   // %REQ(text?alternative):max%
+        response_header,  // %RESP(text?alternative):max%
+        protocol,
+        response_code,
+        response_code_details,
+        response_flags,
+        route_name,
+        upstream_cluster,
+        upstream_host,
+        downstream_remote_address,
+        downstream_remote_address_without_port,
+        downstream_local_address,
+        downstream_local_address_without_port,
+        requested_server_name,
+        start_time,  // `text`: strftime format; empty: RFC 3339 with milliseconds
+        hostname,    // of the pod that sends
+        stream_id,   // x-request-id
+        bytes_received,
+        attempt_count,
+    };
+    struct Piece {
+        Operator op = Operator::literal;
+        std::string text;
+        std::string alternative;
+        std::uint32_t bytes_max = 0;  // 0: whole
+    };
+    HeaderText() = default;
+    HeaderText(std::string plain) : text(std::move(plain)) {}
+    HeaderText(const char* plain) : text(plain) {}
+    std::string text;
+    std::vector<Piece> pieces;  // empty: `text` is the value
+};
+
 struct HeaderOps {
-    std::vector<std::pair<std::string, std::string>> set;
-    std::vector<std::pair<std::string, std::string>> add;
+    std::vector<std::pair<std::string, HeaderText>> set;
+    std::vector<std::pair<std::string, HeaderText>> add;
     std::vector<std::string> remove;
     bool empty() const { return set.empty() && add.empty() && remove.empty(); }
 };
@@ -102,7 +141,9 @@ struct Redirect {
     std::string prefix_rewrite;
     std::string authority;
     std::string scheme;
+    enum class DerivePort : unsigned char { none, protocol_default, request };
     std::uint16_t port = 0;
+    DerivePort derive_port = DerivePort::none;
     std::uint16_t code = 301;
 };
 
@@ -156,7 +197,8 @@ struct VirtualHost {
     std::string host;        // canonical name of the service, or the host as written
     std::uint16_t port = 0;  // service port
     std::vector<HttpRoute> routes;
-    ObjectRefPtr source;  // null when no VirtualService names the host
+    std::vector<RateLimitPtr> rate_limits;  // those that concern this host
+    ObjectRefPtr source;                    // null when no VirtualService names the host
 };
 using VirtualHostPtr = std::shared_ptr<const VirtualHost>;
 

@@ -196,4 +196,8 @@ const std::vector<TlsTermsPtr>& Snapshot::tls_terms() const {
     return tables_->tls_terms;
 }
 
+const std::vector<QuotaPtr>& Snapshot::quotas() const {
+    return tables_->quotas;
+}
+
 }  // namespace orlop::model

@@ -10,11 +10,13 @@
 
 #include "daemon/model/destination.h"
 #include "daemon/model/gateway.h"
+#include "daemon/model/rate_limit.h"
 #include "daemon/model/route.h"
 #include "daemon/model/workload.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,6 +27,19 @@ namespace orlop::model {
 enum class ConflictResolution : unsigned char { overlay, oldest };
 enum class OutboundPolicy : unsigned char { allow_any, registry_only };
 enum class AccessLogEncoding : unsigned char { off, text, json };
+
+// Spans of requests (istio-semantics §15); sent to one collector, or to nobody.
+struct TracingConfig {
+    enum class Exporter : unsigned char { none, otlp_http, zipkin };
+    enum class Propagation : unsigned char { as_received, w3c, b3, b3_multi };
+    double sampling_percent = 1.0;  // of requests that arrive without a decision
+    Exporter exporter = Exporter::none;
+    SocketAddress collector;
+    std::string path;  // of the collector's endpoint: /v1/traces, /api/v2/spans
+    // Which headers carry a trace that starts here; one that arrives keeps its own.
+    Propagation propagation = Propagation::as_received;
+    bool operator==(const TracingConfig&) const = default;
+};
 
 // orlop's MeshConfig object (DESIGN §5) with the defaults in force when none is given.
 struct MeshConfig {
@@ -44,6 +59,8 @@ struct MeshConfig {
     bool permissive_fail_open = true;  // no orlopd: outbound of non-STRICT pods goes direct
     bool http10 = false;               // serve HTTP/1.0 clients instead of answering 426
     bool shadow_host_suffix = true;
+    std::optional<std::uint64_t> fault_seed;  // fixes the dice of faults, splits and mirrors
+    TracingConfig tracing;
     RetryPolicy default_retry;  // used when a route has no `retries`
     CaptureExclusions exclusions;
     GatewayRole gateway;
@@ -97,6 +114,7 @@ public:
     const std::vector<VirtualHostPtr>& virtual_hosts() const;
     const std::vector<GatewayListenerPtr>& gateways() const;
     const std::vector<TlsTermsPtr>& tls_terms() const;
+    const std::vector<QuotaPtr>& quotas() const;  // asked of every request, in this order
 
 private:
     std::uint64_t generation_;

@@ -47,6 +47,7 @@ struct Snapshot::Tables {
     std::vector<GatewayListenerPtr> gateways;  // of this node, by address
     WorkloadPtr gateway_workload;
     std::vector<TlsTermsPtr> tls_terms;  // each key once
+    std::vector<QuotaPtr> quotas;
 };
 
 }  // namespace orlop::model

@@ -46,11 +46,11 @@ void Exchange::edit_headers(const model::HeaderOps& ops) {
     }
     for (const auto& [name, value] : ops.set) {
         if (!same_name(name, "host") && !name.starts_with(':')) {
-            edit(Kind::set, name, value);
+            edit(Kind::set, name, value.text);
         }
     }
     for (const auto& [name, value] : ops.add) {
-        edit(Kind::add, name, value);
+        edit(Kind::add, name, value.text);
     }
 }
 
