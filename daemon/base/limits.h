@@ -64,6 +64,29 @@ inline constexpr std::int64_t http_linger_ms_max = 1'000;
 inline constexpr std::int64_t connect_timeout_default_ms = 10'000;
 inline constexpr int drain_seconds_default = 25;
 
+// What routes do to requests.
+inline constexpr std::size_t header_text_pieces_max = 32;
+inline constexpr std::size_t header_text_bytes_max = 8 * 1024;  // one value, filled in
+inline constexpr std::size_t rewritten_path_bytes_max = http_request_line_bytes_max;
+inline constexpr std::size_t mirrors_per_route_max = 8;
+inline constexpr std::size_t mirrors_in_flight_per_core_max = 1024;
+inline constexpr std::size_t mirror_body_bytes_max = 1024 * 1024;  // waiting for a slow mirror
+
+// Rate limits and quotas.
+inline constexpr std::size_t rate_limit_buckets_max = 65'536;  // of a node
+inline constexpr std::size_t rate_limit_key_bytes_max = 512;
+inline constexpr std::size_t rate_limit_key_parts_max = 8;
+inline constexpr std::size_t rate_limits_per_host_max = 16;
+inline constexpr std::size_t quota_windows_max = 4096;  // of a node
+inline constexpr std::size_t quota_slots_max = 36'000;  // an hour of 100 ms
+
+// Traces.
+inline constexpr std::size_t trace_queue_spans_max = 8192;
+inline constexpr std::size_t trace_batch_spans_max = 512;
+inline constexpr std::int64_t trace_flush_ms = 1'000;
+inline constexpr std::int64_t trace_export_ms_max = 5'000;
+inline constexpr std::size_t trace_state_bytes_max = 512;
+
 // Retries.
 inline constexpr std::uint32_t retry_attempts_max = 100;
 inline constexpr double retry_budget_percent = 20.0;

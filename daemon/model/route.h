@@ -43,7 +43,7 @@ struct HttpMatch {
     ObjectRefPtr source;           // line of this match
 };
 
-// A header's value as written, cut at its %OPERATORS% (decide/header_text reads them). Values
+// A header's value as written, cut at its %OPERATORS%; decide/header_text fills them in. Values
 // without an operator have no pieces and cost nothing to send.
 struct HeaderText {
     enum class Operator : unsigned char {

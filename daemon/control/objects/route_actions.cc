@@ -1,6 +1,7 @@
 #include "daemon/control/objects/route_actions.h"
 
 #include "daemon/base/ip.h"
+#include "daemon/control/objects/header_text.h"
 #include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
@@ -32,7 +33,7 @@ enum class Authority : unsigned char { refused, allowed };
 void read_header_pairs(FieldReader& ops,
                        std::string_view name,
                        Authority authority,
-                       std::vector<std::pair<std::string, std::string>>& out) {
+                       std::vector<std::pair<std::string, model::HeaderText>>& out) {
     ops.each_field(name, [&](const Field& field, const std::string& path) {
         std::string header = to_lower(field.key);
         bool is_authority = header == ":authority" || header == "host";
@@ -52,7 +53,16 @@ void read_header_pairs(FieldReader& ops,
                          "found " + field.value.describe() + ", want a header value");
             return;
         }
-        out.emplace_back(std::move(header), *std::move(value));
+        model::HeaderText text;
+        if (auto wrong = parse_header_text(*value, text)) {
+            report.error(field.value.line, path, *wrong, header_operators());
+            return;
+        }
+        if (is_authority && !text.pieces.empty()) {
+            report.error(field.value.line, path, "a host cannot be made of operators");
+            return;
+        }
+        out.emplace_back(std::move(header), std::move(text));
     });
 }
 
@@ -246,7 +256,14 @@ std::optional<model::Redirect> decode_redirect(FieldReader& route) {
     redirect.authority = reader.text_or("authority", "");
     redirect.scheme = reader.text_or("scheme", "");
     redirect.port = read_port(reader, "port").value_or(0);
-    reader.choice("derivePort", {"FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"});
+    auto derive = reader.choice("derivePort", {"FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"});
+    if (derive) {
+        redirect.derive_port = *derive == 0 ? model::Redirect::DerivePort::protocol_default
+                                            : model::Redirect::DerivePort::request;
+        if (redirect.port != 0) {
+            reader.error_here("port and derivePort exclude each other");
+        }
+    }
     auto code = reader.integer("redirectCode", 300, 399);
     static constexpr std::int64_t served[] = {301, 302, 303, 307, 308};
     if (code && std::ranges::find(served, *code) == std::end(served)) {
@@ -263,7 +280,7 @@ std::optional<model::Redirect> decode_redirect(FieldReader& route) {
     }
     bool says_something = !redirect.uri.empty() || !redirect.prefix_rewrite.empty() ||
                           !redirect.authority.empty() || !redirect.scheme.empty() ||
-                          redirect.port != 0;
+                          redirect.port != 0 || derive.has_value();
     if (!says_something) {
         reader.error_here("redirect must specify URI, authority, scheme, or port");
     }
