@@ -32,7 +32,8 @@ inline constexpr std::uint32_t h2_early_resets_max = 500;
 // TLS.
 inline constexpr std::size_t tls_record_bytes_max = 16 * 1024;
 inline constexpr std::size_t tls_handshake_bytes_max = 64 * 1024;
-inline constexpr std::size_t tls_hello_bytes_max = 16 * 1024;  // a ClientHello looked at for its SNI
+inline constexpr std::size_t tls_hello_bytes_max =
+    16 * 1024;  // a ClientHello looked at for its SNI
 inline constexpr std::size_t tls_handshake_ms_max = 10'000;
 inline constexpr std::size_t tls_close_ms_max = 1'000;
 inline constexpr std::size_t tls_chain_certificates_max = 6;
