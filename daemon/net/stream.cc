@@ -125,7 +125,8 @@ void Stream::absorb_lent() {
         fresh_ += arrived.size;
         return;
     }
-    if (end_ - begin_ + arrived.size > input_bytes_max_) {
+    // The bound is on what the reader left lying; what arrives comes in one buffer at most.
+    if (end_ - begin_ >= input_bytes_max_) {
         fail_stream(Error{ErrorKind::limit_exceeded,
                           "more unread bytes than the reader accepts in one piece",
                           Side::internal,

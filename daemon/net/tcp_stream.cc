@@ -32,6 +32,7 @@ void TcpStream::start_receive() {
 void TcpStream::on_received(Operation& operation) {
     auto& self = *static_cast<TcpStream*>(operation.owner);
     if (operation.result > 0) {
+        self.choose_size(*operation.lent);
         self.deliver(*operation.lent);
     } else if (operation.result == 0) {
         self.end_input(std::nullopt);
@@ -39,6 +40,13 @@ void TcpStream::on_received(Operation& operation) {
         self.end_input(system_error(-operation.result, "receive"));
     }
     self.settled_.set();  // last: who awaits close() may destroy the stream after the reader's turn
+}
+
+// A buffer filled to the brim says that more is waiting: the next receive takes a large one, until
+// one arrives that an ordinary buffer would have held.
+void TcpStream::choose_size(const runtime::LentBuffer& arrived) {
+    bool bulk = arrived.size == arrived.capacity || arrived.size > limits::relay_buffer_bytes;
+    receive_.size = bulk ? runtime::ReceiveSize::bulk : runtime::ReceiveSize::ordinary;
 }
 
 void TcpStream::start_send() {

@@ -25,6 +25,7 @@ private:
     void cancel_operations() override;
     bool receive_in_flight() const override { return receive_.in_flight; }
     bool send_in_flight() const override { return send_.in_flight; }
+    void choose_size(const runtime::LentBuffer& arrived);
     static void on_received(runtime::Operation& operation);
     static void on_sent(runtime::Operation& operation);
 

@@ -43,9 +43,14 @@ enum class OpCode : unsigned char {
     poll,     // wait for poll mask in `length`
 };
 
+// How large a buffer a receive should get. Bulk ones are few: a receive that finds none left gets an
+// ordinary one.
+enum class ReceiveSize : unsigned char { ordinary, bulk };
+
 struct Operation {
     using Callback = void (*)(Operation& operation);
     OpCode code = OpCode::none;
+    ReceiveSize size = ReceiveSize::ordinary;  // receive
     bool in_flight = false;
     bool more = false;              // multishot only: further completions will come
     bool cancel_requested = false;  // the backend's own note

@@ -16,8 +16,93 @@ namespace orlop::runtime {
 namespace {
 
 constexpr std::uint32_t heap_buffer_id = 0xffff'ffff;
-constexpr int buffer_group = 0;
 constexpr unsigned submit_tries_max = 1u << 20;
+
+// Receive buffers of one size that the kernel picks from (a provided buffer ring).
+class BufferPool {
+public:
+    BufferPool() = default;
+    BufferPool(const BufferPool&) = delete;
+    BufferPool& operator=(const BufferPool&) = delete;
+    ~BufferPool();
+
+    // `group` tells the pools of a ring apart. unsupported: the kernel has no buffer rings.
+    Result<void> open(io_uring& ring, unsigned short group, unsigned count, unsigned bytes);
+    bool ready() const { return ring_ != nullptr; }
+    unsigned short group() const { return group_; }
+    LentBuffer lend(unsigned slot, unsigned received) const {
+        return {memory_ + std::size_t{slot} * bytes_,
+                received,
+                bytes_,
+                static_cast<std::uint32_t>(group_) << 16 | slot};
+    }
+    static unsigned group_of(std::uint32_t id) { return id >> 16; }
+    void take_back(const LentBuffer& buffer);
+
+private:
+    void add(unsigned slot, int offset);
+
+    io_uring_buf_ring* ring_ = nullptr;
+    std::byte* memory_ = nullptr;
+    unsigned count_ = 0;
+    unsigned bytes_ = 0;
+    unsigned short group_ = 0;
+};
+
+BufferPool::~BufferPool() {
+    if (ring_ != nullptr) {
+        ::munmap(ring_, count_ * sizeof(io_uring_buf));
+    }
+    if (memory_ != nullptr) {
+        ::munmap(memory_, std::size_t{count_} * bytes_);
+    }
+}
+
+Result<void>
+BufferPool::open(io_uring& ring, unsigned short group, unsigned count, unsigned bytes) {
+    count_ = count;
+    bytes_ = bytes;
+    group_ = group;
+    auto map = [](std::size_t size) {
+        return ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    };
+    void* slots = map(count * sizeof(io_uring_buf));
+    void* memory = map(std::size_t{count} * bytes);
+    ring_ = slots == MAP_FAILED ? nullptr : static_cast<io_uring_buf_ring*>(slots);
+    memory_ = memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+    if (ring_ == nullptr || memory_ == nullptr) {
+        return fail_errno(errno, "cannot map receive buffers");
+    }
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
+    registration.ring_entries = count;
+    registration.bgid = group;
+    if (int rc = io_uring_register_buf_ring(&ring, &registration, 0); rc < 0) {
+        ::munmap(ring_, count_ * sizeof(io_uring_buf));
+        ring_ = nullptr;
+        return fail(ErrorKind::unsupported, "no buffer rings");
+    }
+    io_uring_buf_ring_init(ring_);
+    for (unsigned slot = 0; slot < count; ++slot) {
+        add(slot, static_cast<int>(slot));
+    }
+    io_uring_buf_ring_advance(ring_, static_cast<int>(count));
+    return {};
+}
+
+void BufferPool::add(unsigned slot, int offset) {
+    io_uring_buf_ring_add(ring_,
+                          memory_ + std::size_t{slot} * bytes_,
+                          bytes_,
+                          static_cast<unsigned short>(slot),
+                          io_uring_buf_ring_mask(count_),
+                          offset);
+}
+
+void BufferPool::take_back(const LentBuffer& buffer) {
+    add(buffer.id & 0xffff, 0);
+    io_uring_buf_ring_advance(ring_, 1);
+}
 
 class UringBackend final : public Backend {
 public:
@@ -58,9 +143,8 @@ private:
     bool open_ = false;
     bool taskrun_flag_ = false;
     bool multishot_accept_ = true;
-    io_uring_buf_ring* buffer_ring_ = nullptr;
-    std::size_t buffer_ring_bytes_ = 0;
-    std::byte* buffer_memory_ = nullptr;
+    BufferPool ordinary_;
+    BufferPool bulk_;
     BackendStats stats_;
 };
 
@@ -68,12 +152,6 @@ UringBackend::~UringBackend() {
     if (open_) {
         cancel_everything();
         io_uring_queue_exit(&ring_);
-    }
-    if (buffer_ring_ != nullptr) {
-        ::munmap(buffer_ring_, buffer_ring_bytes_);
-    }
-    if (buffer_memory_ != nullptr) {
-        ::munmap(buffer_memory_, std::size_t{options_.buffers} * options_.buffer_bytes);
     }
 }
 
@@ -180,39 +258,15 @@ Result<void> UringBackend::register_buffers(UringNotes* notes) {
         note_missing_buffer_rings(notes);
         return {};
     }
-    buffer_ring_bytes_ = options_.buffers * sizeof(io_uring_buf);
-    std::size_t memory_bytes = std::size_t{options_.buffers} * options_.buffer_bytes;
-    void* ring = ::mmap(
-        nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    void* memory =
-        ::mmap(nullptr, memory_bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    if (ring == MAP_FAILED || memory == MAP_FAILED) {
-        return fail_errno(errno, "cannot map receive buffers");
+    auto opened = ordinary_.open(ring_, 0, options_.buffers, options_.buffer_bytes);
+    if (opened) {
+        opened = bulk_.open(ring_, 1, options_.bulk_buffers, options_.bulk_buffer_bytes);
     }
-    buffer_ring_ = static_cast<io_uring_buf_ring*>(ring);
-    buffer_memory_ = static_cast<std::byte*>(memory);
-    io_uring_buf_reg registration{};
-    registration.ring_addr = reinterpret_cast<std::uint64_t>(buffer_ring_);
-    registration.ring_entries = options_.buffers;
-    registration.bgid = buffer_group;
-    if (int rc = io_uring_register_buf_ring(&ring_, &registration, 0); rc < 0) {
-        ::munmap(buffer_ring_, buffer_ring_bytes_);
-        buffer_ring_ = nullptr;
+    if (!opened && opened.error().kind == ErrorKind::unsupported) {
         note_missing_buffer_rings(notes);
         return {};
     }
-    io_uring_buf_ring_init(buffer_ring_);
-    for (unsigned id = 0; id < options_.buffers; ++id) {
-        auto* memory = buffer_memory_ + std::size_t{id} * options_.buffer_bytes;
-        io_uring_buf_ring_add(buffer_ring_,
-                              memory,
-                              options_.buffer_bytes,
-                              static_cast<unsigned short>(id),
-                              io_uring_buf_ring_mask(options_.buffers),
-                              static_cast<int>(id));
-    }
-    io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(options_.buffers));
-    return {};
+    return opened;
 }
 
 io_uring_sqe* UringBackend::next_sqe() {
@@ -241,12 +295,15 @@ void UringBackend::take_heap_buffer(Operation& operation) {
 
 void UringBackend::prepare_receive(io_uring_sqe* sqe, Operation& operation) {
     operation.lent.reset();
-    if (buffer_ring_ != nullptr && operation.buffer == nullptr) {
+    const bool bulk = operation.size == ReceiveSize::bulk && bulk_.ready();
+    if (ordinary_.ready() && operation.buffer == nullptr) {
         io_uring_prep_recv(sqe, operation.fd, nullptr, 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
-        sqe->buf_group = buffer_group;
-        // A connection that was just drained, or just asked, has nothing to read yet.
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+        sqe->buf_group = bulk ? bulk_.group() : ordinary_.group();
+        if (!bulk) {
+            // A connection that was just drained, or just asked, has nothing to read yet.
+            sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+        }
         return;
     }
     if (operation.buffer == nullptr) {
@@ -329,14 +386,7 @@ void UringBackend::release_buffer(const LentBuffer& buffer) {
         ::operator delete(buffer.data);
         return;
     }
-    auto* memory = buffer_memory_ + std::size_t{buffer.id} * options_.buffer_bytes;
-    io_uring_buf_ring_add(buffer_ring_,
-                          memory,
-                          options_.buffer_bytes,
-                          static_cast<unsigned short>(buffer.id),
-                          io_uring_buf_ring_mask(options_.buffers),
-                          0);
-    io_uring_buf_ring_advance(buffer_ring_, 1);
+    (BufferPool::group_of(buffer.id) == bulk_.group() ? bulk_ : ordinary_).take_back(buffer);
 }
 
 void UringBackend::close(int fd) {
@@ -348,14 +398,13 @@ void UringBackend::close(int fd) {
 
 void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
     if ((flags & IORING_CQE_F_BUFFER) != 0) {
-        unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
-        LentBuffer lent{
-            buffer_memory_ + std::size_t{id} * options_.buffer_bytes, 0, options_.buffer_bytes, id};
+        BufferPool& pool = operation.size == ReceiveSize::bulk && bulk_.ready() ? bulk_ : ordinary_;
+        LentBuffer lent = pool.lend(flags >> IORING_CQE_BUFFER_SHIFT,
+                                    static_cast<unsigned>(std::max(operation.result, 0)));
         if (operation.result <= 0) {
             release_buffer(lent);
             return;
         }
-        lent.size = static_cast<std::uint32_t>(operation.result);
         operation.lent = lent;
         return;
     }
@@ -373,7 +422,8 @@ void UringBackend::finish_receive(Operation& operation, std::uint32_t flags) {
     operation.lent = lent;
 }
 
-// All lent buffers are out: this receive takes heap memory rather than wait for a slow neighbour.
+// All lent buffers are out: a bulk receive takes an ordinary one, an ordinary one heap memory,
+// rather than wait for a slow neighbour.
 bool UringBackend::retry_without_pool(Operation& operation) {
     if (operation.code != OpCode::receive || operation.result != -ENOBUFS ||
         operation.buffer != nullptr) {
@@ -383,7 +433,11 @@ bool UringBackend::retry_without_pool(Operation& operation) {
         operation.result = -ECANCELED;
         return false;
     }
-    take_heap_buffer(operation);
+    if (operation.size == ReceiveSize::bulk) {
+        operation.size = ReceiveSize::ordinary;
+    } else {
+        take_heap_buffer(operation);
+    }
     io_uring_sqe* sqe = next_sqe();
     prepare_receive(sqe, operation);
     operation.in_flight = true;

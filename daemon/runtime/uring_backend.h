@@ -18,6 +18,8 @@ struct UringOptions {
     unsigned completions = 16384;  // completion queue
     unsigned buffers = 128;        // lent receive buffers, power of two
     unsigned buffer_bytes = 16 * 1024;
+    unsigned bulk_buffers = 32;  // power of two; their pages are touched by bulk transfers only
+    unsigned bulk_buffer_bytes = 128 * 1024;
     // Switched off, a feature is done without, as on a kernel that lacks it; notes say so.
     bool use_defer_taskrun = true;
     bool use_coop_taskrun = true;

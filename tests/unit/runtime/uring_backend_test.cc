@@ -33,6 +33,7 @@ UringOptions small(unsigned buffers = 8) {
     options.completions = 256;
     options.buffers = buffers;
     options.buffer_bytes = 4096;
+    options.bulk_buffers = 4;
     return options;
 }
 
@@ -220,6 +221,42 @@ TEST_P(UringBackend, sends_many_pieces_in_order) {
     scope_->spawn(receive_into, &far, &got);
     settle();
     EXPECT_TRUE(got == "head " + big + " tail");
+}
+
+Task<void> receive_bulk(Loop* loop, int fd, std::vector<LentBuffer>* held) {
+    Operation receive;
+    receive.code = OpCode::receive;
+    receive.size = ReceiveSize::bulk;
+    receive.fd = fd;
+    EXPECT_GT(co_await Await(*loop, receive), 0);
+    held->push_back(*receive.lent);
+}
+
+TEST_P(UringBackend, a_bulk_receive_takes_a_large_buffer_while_there_is_one) {
+    const UringOptions& options = GetParam().options;
+    const std::string big(64 * 1024, 'b');
+    std::vector<LentBuffer> held;
+    std::vector<Ends> ends;
+    for (unsigned i = 0; i < options.bulk_buffers + 3; ++i) {
+        ends.push_back(tcp_pair());
+        ASSERT_EQ(::write(ends.back().near, big.data(), big.size()),
+                  static_cast<ssize_t>(big.size()));
+        scope_->spawn(receive_bulk, loop_.get(), ends.back().far, &held);
+    }
+    settle();
+    ASSERT_EQ(held.size(), ends.size());
+    const auto large = static_cast<unsigned>(std::ranges::count_if(
+        held, [&](const LentBuffer& lent) { return lent.capacity > options.buffer_bytes; }));
+    EXPECT_EQ(large, options.use_buffer_rings ? options.bulk_buffers : 0U);
+    for (const LentBuffer& lent : held) {
+        EXPECT_LE(lent.size, lent.capacity);
+        EXPECT_EQ(lent.data[lent.size - 1], std::byte{'b'});
+        loop_->backend().release_buffer(lent);
+    }
+    for (const Ends& pair : ends) {
+        ::close(pair.near);
+        ::close(pair.far);
+    }
 }
 
 // Receives are held without being released until all lent buffers are out.
