@@ -125,6 +125,7 @@ inline constexpr std::size_t recent_line_bytes_per_core_max = 1024 * 1024;
 inline constexpr std::size_t lab_output_bytes_max = 8 * 1024 * 1024;  // of one captured program
 inline constexpr std::size_t lab_message_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::size_t lab_pods_per_node_max = 250;
+inline constexpr std::size_t lab_log_bytes_max = 16 * 1024 * 1024;  // then the older part goes
 static_assert(lab_message_bytes_max > yaml_file_bytes_max, "a manifest must fit a request");
 
 }  // namespace orlop::limits

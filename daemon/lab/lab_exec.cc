@@ -7,6 +7,7 @@
 #include "daemon/lab/process.h"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -93,8 +94,13 @@ Result<Lab::Output> run_to_output(Result<Spawn> request, const std::vector<std::
     return Lab::Output{result->exit_code, std::move(result->out), std::move(result->err)};
 }
 
-// Copies what the log has; false when the reader of `out` is gone.
+// Copies what the log has; false when the reader of `out` is gone. A log that was shrunk since is
+// read from its start.
 bool copy_available(int log, int out) {
+    struct stat now{};
+    if (::fstat(log, &now) == 0 && ::lseek(log, 0, SEEK_CUR) > now.st_size) {
+        ::lseek(log, 0, SEEK_SET);
+    }
     char buffer[16 * 1024];
     for (ssize_t count = ::read(log, buffer, sizeof buffer); count > 0;
          count = ::read(log, buffer, sizeof buffer)) {

@@ -1,6 +1,7 @@
 #include "daemon/lab/supervisor.h"
 
 #include "daemon/lab/lab.h"
+#include "daemon/lab/log_bound.h"
 #include "daemon/lab/notes.h"
 #include "daemon/lab/status_wire.h"
 
@@ -17,6 +18,8 @@
 namespace orlop::lab {
 
 namespace {
+
+constexpr std::chrono::seconds log_check_interval{5};
 
 Message error_message(const Error& error) {
     return {"error", std::to_string(static_cast<int>(error.kind)), error.context};
@@ -62,14 +65,19 @@ Message answer_remove_object(Cluster& cluster, const Message& request) {
 // Collects children, answers one request, and looks at the time, until SIGTERM.
 class Loop {
 public:
-    Loop(Cluster& cluster, UniqueFd listener, UniqueFd signals)
-        : cluster_(cluster), listener_(std::move(listener)), signals_(std::move(signals)) {}
+    struct Sources {
+        UniqueFd listener;
+        UniqueFd signals;
+        std::string logs;  // the folder that holds them
+    };
+    Loop(Cluster& cluster, Sources sources) : cluster_(cluster), sources_(std::move(sources)) {}
 
     void run() {
         while (!stop_) {
-            const Instant due = cluster_.tick(monotonic_now());
+            const Instant due = std::min(cluster_.tick(monotonic_now()), check_logs());
             const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - monotonic_now());
-            pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
+            pollfd fds[2] = {{sources_.listener.get(), POLLIN, 0},
+                             {sources_.signals.get(), POLLIN, 0}};
             const auto limit = std::max<long>(0, std::min<long>(left.count(), 60'000));
             if (::poll(fds, 2, static_cast<int>(limit)) < 0 && errno != EINTR) {
                 return;
@@ -84,9 +92,18 @@ public:
     }
 
 private:
+    // When to look at them again.
+    Instant check_logs() {
+        if (const Instant now = monotonic_now(); now >= logs_due_) {
+            bound_logs(sources_.logs);
+            logs_due_ = now + log_check_interval;
+        }
+        return logs_due_;
+    }
+
     void take_signals() {
         signalfd_siginfo info{};
-        while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+        while (::read(sources_.signals.get(), &info, sizeof info) == sizeof info) {
             stop_ = stop_ || info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
         }
         // Several children may share one SIGCHLD.
@@ -98,7 +115,7 @@ private:
     }
 
     void take_request() {
-        UniqueFd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        UniqueFd peer(::accept4(sources_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (!peer.valid()) {
             return;
         }
@@ -113,8 +130,8 @@ private:
     }
 
     Cluster& cluster_;
-    UniqueFd listener_;
-    UniqueFd signals_;
+    Sources sources_;
+    Instant logs_due_{};
     bool stop_ = false;
 };
 
@@ -204,7 +221,7 @@ int run_supervisor(const std::string& state_dir) {
     if (!listener) {
         return refuse(state_dir, listener.error());
     }
-    Loop(cluster, std::move(*listener), std::move(signals)).run();
+    Loop(cluster, {std::move(*listener), std::move(signals), state_dir}).run();
     return 0;
 }
 

@@ -67,7 +67,7 @@ protected:
     }
 };
 
-TEST_F(Tutorial002, step_1_the_frontend_answers_through_the_mesh_as_its_upstreams_do) {
+TEST_F(Tutorial002, row_1_the_frontend_answers_through_the_mesh_as_its_upstreams_do) {
     application();
     const Tally inventory = calls("inventory", 300);
     expect_failures(inventory, 500, error_share);
@@ -82,7 +82,7 @@ TEST_F(Tutorial002, step_1_the_frontend_answers_through_the_mesh_as_its_upstream
     EXPECT_NE(metrics().find("istio_requests_total"), std::string::npos);
 }
 
-TEST_F(Tutorial002, step_2_slow_calls_fail_at_their_timeout_and_errors_do_not_get_fewer) {
+TEST_F(Tutorial002, row_2_slow_calls_fail_at_their_timeout_and_errors_do_not_get_fewer) {
     application();
     apply_tutorial("002-timeout-config.yaml");
     const Tally pricing = calls("pricing", 100);
@@ -93,7 +93,7 @@ TEST_F(Tutorial002, step_2_slow_calls_fail_at_their_timeout_and_errors_do_not_ge
     run_traffic_generator(1 - (1 - slow_share) * (1 - error_share));
 }
 
-TEST_F(Tutorial002, step_3_retries_heal_what_timeouts_only_cut) {
+TEST_F(Tutorial002, row_3_retries_heal_what_timeouts_only_cut) {
     application();
     apply_tutorial("002-timeout-config.yaml");
     apply_tutorial("002-retry-config.yaml");
@@ -120,8 +120,7 @@ TEST_F(Tutorial002, the_conflict_of_two_virtual_services_for_one_host_is_reporte
     apply_tutorial("002-inventory.yaml");
     apply_tutorial("002-timeout-config.yaml");
     apply_tutorial("002-retry-config.yaml");
-    const std::string report =
-        here({bin_dir() + "/orlopctl", "--socket", node().socket, "analyze"});
+    const std::string report = ctl({"analyze"});
     EXPECT_NE(report.find("IST0109"), std::string::npos) << report;
 }
 

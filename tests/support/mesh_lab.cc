@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -49,6 +50,17 @@ std::string last_lines(const std::string& text, std::size_t count) {
     const std::size_t skipped = lines.size() > count ? lines.size() - count : 0;
     return std::accumulate(
         lines.begin() + static_cast<std::ptrdiff_t>(skipped), lines.end(), std::string());
+}
+
+long lines_with(const std::string& text, const std::vector<std::string>& parts) {
+    std::istringstream lines(text);
+    long count = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const bool all = std::ranges::all_of(
+            parts, [&](const std::string& part) { return line.find(part) != std::string::npos; });
+        count += all ? 1 : 0;
+    }
+    return count;
 }
 
 // Ends the test: what follows would only repeat the failure. TearDown runs all the same.
@@ -357,12 +369,12 @@ std::string MeshLab::log_of(const std::string& pod) {
 }
 
 long MeshLab::lines_in_log(const std::string& pod, const std::string& part) {
-    std::istringstream lines(log_of(pod));
-    long count = 0;
-    for (std::string line; std::getline(lines, line);) {
-        count += line.find(part) != std::string::npos ? 1 : 0;
-    }
-    return count;
+    return lines_with(log_of(pod), {part});
+}
+
+long MeshLab::access_lines(const std::vector<std::string>& parts, const std::string& name) {
+    return lines_with(
+        read_all(fmt::format("{}/nodes/{}/orlopd.access.log", location_.state_dir, name)), parts);
 }
 
 lab::PodStatus MeshLab::pod(const std::string& name) {
@@ -409,6 +421,25 @@ std::string MeshLab::metrics(const std::string& name) {
     const std::string socket = fmt::format("{}/nodes/{}/orlopd.sock", location_.state_dir, name);
     const auto answer = app::cli::ask(socket, "GET", "/metrics");
     return answer ? answer->body : "";
+}
+
+double MeshLab::metric(const std::string& name, const std::string& label, const std::string& node) {
+    std::istringstream lines(metrics(node));
+    double sum = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const bool same =
+            line.starts_with(name) && (line[name.size()] == '{' || line[name.size()] == ' ');
+        if (same && line.find(label) != std::string::npos) {
+            sum += std::strtod(line.c_str() + line.rfind(' '), nullptr);
+        }
+    }
+    return sum;
+}
+
+std::string MeshLab::ctl(const std::vector<std::string>& arguments, const std::string& name) {
+    std::vector<std::string> argv = {bin_dir() + "/orlopctl", "--socket", node(name).socket};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return here(argv);
 }
 
 }  // namespace orlop::support

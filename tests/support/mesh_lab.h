@@ -90,6 +90,13 @@ protected:
     // GET of the admin socket; an empty object when there is no answer.
     nlohmann::json ask(const std::string& target, const std::string& node = "n1");
     std::string metrics(const std::string& node = "n1");
+    // The sum of the series `name` whose labels hold `label`; 0 without any.
+    double
+    metric(const std::string& name, const std::string& label = "", const std::string& node = "n1");
+    // `orlopctl ARGUMENTS` against a node's orlopd.
+    std::string ctl(const std::vector<std::string>& arguments, const std::string& node = "n1");
+    // Lines of a node's access log that hold all `parts`.
+    long access_lines(const std::vector<std::string>& parts, const std::string& node = "n1");
     bool post(const std::string& target, const std::string& node = "n1");
 
     static std::string here(const std::vector<std::string>& argv);  // on the machine itself
