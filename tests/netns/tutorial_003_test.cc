@@ -6,6 +6,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 namespace orlop::support {
 namespace {
 
@@ -190,6 +192,80 @@ TEST_F(Tutorial003, row_08_retries_of_3_s_do_not_save_a_page_that_gives_up_after
     // The delay comes before the router: no try was made, none was repeated.
     EXPECT_EQ(lines_in_log("ratings-v1", "GET /ratings/0"), 0);
     others_see_black_stars();
+}
+
+// Sends each call to the subset that it names, and the others to the host without a subset.
+constexpr const char* by_subset_header = R"(
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{headers: {subset: {exact: v1}}}]
+    route: [{destination: {host: reviews, subset: v1}}]
+  - match: [{headers: {subset: {exact: v2}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews}}]
+)";
+
+// A second, slow instance of a version.
+constexpr const char* slow_instance = R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: reviews-slow-{0}}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: reviews, version: {0}, speed: slow}}}}
+  template:
+    metadata: {{labels: {{app: reviews, version: {0}, speed: slow}}}}
+    spec:
+      containers:
+      - name: reviews
+        image: docker.io/istio/examples-bookinfo-reviews-v1:1.20.2
+        env: [{{name: RESPONSE_DELAY, value: 30ms}}]
+        ports: [{{containerPort: 9080}}]
+)";
+
+// Each subset has a quick and a slow instance. Taken at random, the slow one gets half of the
+// calls. By fewest requests it gets them only when both draws name it (a quarter) or when it is as
+// idle as the other, which eight callers rarely let happen.
+TEST_F(Tutorial003, row_10_each_subset_has_a_load_balancing_policy_of_its_own) {
+    start_bookinfo({});
+    apply("slow-v1.yaml", fmt::format(slow_instance, "v1"));
+    apply("slow-v2.yaml", fmt::format(slow_instance, "v2"));
+    apply("reviews.yaml", by_subset_header);
+    apply_tutorial("003-destination_rules_load_balancing_subsets.yaml");
+    constexpr long calls = 600;
+    const auto half = binomial_bounds(calls, 0.5);
+    const auto slow_share = [&](const std::string& subset) {
+        const std::string slow = "reviews-slow-" + subset;
+        const long before = lines_in_log(slow, "GET /reviews/0 ");
+        const Tally tally =
+            load("client",
+                 "http://reviews:9080/reviews/0",
+                 {"-n", std::to_string(calls), "-c", "8", "-k", "-H", "subset: " + subset});
+        EXPECT_EQ(tally.success, calls) << tally.text;
+        return lines_in_log(slow, "GET /reviews/0 ") - before;
+    };
+    EXPECT_LT(slow_share("v1"), half.low) << "LEAST_CONN";
+    const long at_random = slow_share("v2");
+    EXPECT_GE(at_random, half.low) << "RANDOM";
+    EXPECT_LE(at_random, half.high) << "RANDOM";
+
+    // Without a subset: in turns over all five.
+    constexpr long turns = 10;
+    const std::vector<std::string> all = {
+        "reviews-v1", "reviews-v2", "reviews-v3", "reviews-slow-v1", "reviews-slow-v2"};
+    std::vector<long> before;
+    before.reserve(all.size());
+    for (const auto& name : all) {
+        before.push_back(lines_in_log(name, "GET /reviews/0 "));
+    }
+    call_reviews("/reviews/0", turns * static_cast<long>(all.size()));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        EXPECT_EQ(lines_in_log(all[i], "GET /reviews/0 ") - before[i], turns) << all[i];
+    }
 }
 
 }  // namespace

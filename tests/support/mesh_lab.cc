@@ -52,17 +52,6 @@ std::string last_lines(const std::string& text, std::size_t count) {
         lines.begin() + static_cast<std::ptrdiff_t>(skipped), lines.end(), std::string());
 }
 
-long lines_with(const std::string& text, const std::vector<std::string>& parts) {
-    std::istringstream lines(text);
-    long count = 0;
-    for (std::string line; std::getline(lines, line);) {
-        const bool all = std::ranges::all_of(
-            parts, [&](const std::string& part) { return line.find(part) != std::string::npos; });
-        count += all ? 1 : 0;
-    }
-    return count;
-}
-
 // Ends the test: what follows would only repeat the failure. TearDown runs all the same.
 template <class Result> void require(const Result& result) {
     if (!result) {
@@ -139,6 +128,17 @@ metadata: {name: stranger, namespace: outside}
 spec:
   containers: [{name: c, image: curlimages/curl}]
 )";
+
+long lines_with(const std::string& text, const std::vector<std::string>& parts) {
+    std::istringstream lines(text);
+    long count = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const bool all = std::ranges::all_of(
+            parts, [&](const std::string& part) { return line.find(part) != std::string::npos; });
+        count += all ? 1 : 0;
+    }
+    return count;
+}
 
 std::string MeshLab::bin_dir() {
     return fs::read_symlink("/proc/self/exe").parent_path().parent_path().string() + "/bin";

@@ -113,6 +113,9 @@ private:
     void print_logs();
 };
 
+// Lines of a text that hold all `parts`.
+long lines_with(const std::string& text, const std::vector<std::string>& parts);
+
 // Pods of most tests: `echo` (http-echo, two replicas, service ports 80 and 8080 by pod address),
 // `client` and `stranger` (idle), each with a service account of its own.
 extern const char* const echo_yaml;
