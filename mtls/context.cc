@@ -13,14 +13,6 @@
 #include <cstring>
 
 namespace orlop::mtls {
-namespace {
-
-std::unexpected<Error> openssl_failure(const Svid& svid, std::string_view what) {
-    return fail(
-        ErrorKind::internal,
-        fmt::format(
-            "TLS context of {}: {}: {}", svid.identity().to_string(), what, openssl_reason()));
-}
 
 Result<std::string> encode_alpn(const std::vector<std::string>& names) {
     std::string wire;
@@ -50,6 +42,15 @@ int select_alpn(SSL*,
                                       offered_size);
     *chosen = name;
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+namespace {
+
+std::unexpected<Error> openssl_failure(const Svid& svid, std::string_view what) {
+    return fail(
+        ErrorKind::internal,
+        fmt::format(
+            "TLS context of {}: {}: {}", svid.identity().to_string(), what, openssl_reason()));
 }
 
 // Deep copies: the reference counts of an Svid's objects would be shared with the other cores.
@@ -180,7 +181,7 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(ContextOptions options) {
     }
     ERR_clear_error();
     auto parts = std::make_unique<ContextParts>(
-        ContextParts{std::move(options), std::move(*alpn), nullptr, nullptr, {}});
+        ContextParts{std::move(options), std::move(*alpn), nullptr, nullptr, {}, nullptr});
     parts->client.reset(SSL_CTX_new_ex(lean_library(), nullptr, TLS_client_method()));
     parts->server.reset(SSL_CTX_new_ex(lean_library(), nullptr, TLS_server_method()));
     if (parts->client == nullptr || parts->server == nullptr || !configure(*parts)) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "daemon/base/error.h"
+#include "daemon/base/tls_terms.h"
 #include "mtls/peer_identity.h"
 #include "mtls/svid.h"
 #include "mtls/trust_bundle.h"
@@ -38,6 +39,9 @@ struct ContextOptions {
 class TlsContext {
 public:
     static Result<std::shared_ptr<TlsContext>> create(ContextOptions options);
+    // For peers outside the mesh: TLS 1.2 or 1.3 with ordinary certificates and names, one role.
+    // Terms with a mesh_identity must have been filled in. Errors name what is wrong with them.
+    static Result<std::shared_ptr<TlsContext>> create_foreign(TlsTermsPtr terms);
     explicit TlsContext(std::unique_ptr<ContextParts> parts);
     ~TlsContext();
     TlsContext(const TlsContext&) = delete;

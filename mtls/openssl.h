@@ -6,6 +6,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/error.h"
 #include "daemon/base/identity.h"
+#include "daemon/base/tls_terms.h"
 #include "mtls/context.h"
 #include "mtls/peer_identity.h"
 
@@ -92,6 +93,7 @@ struct ContextParts {
     Owned<ssl_ctx_st> client;
     Owned<ssl_ctx_st> server;
     ClientSessions client_sessions;
+    TlsTermsPtr foreign;  // not the mesh's own protocol: `options` is not used then
 };
 
 // The last errors of this thread as text, queue emptied; "no detail" when there is none.

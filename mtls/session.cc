@@ -2,8 +2,8 @@
 
 #include "daemon/base/limits.h"
 #include "mtls/openssl.h"
-#include "mtls/record_framer.h"
 #include "mtls/session_hooks.h"
+#include "mtls/session_parts.h"
 
 #include <fmt/core.h>
 #include <openssl/err.h>
@@ -29,49 +29,6 @@ static_assert(limits::tls_pending_output_bytes_max >= 2 * tls_record_room_bytes,
 constexpr std::uint64_t records_per_key_max = 1ULL << 23;
 
 }  // namespace
-
-enum class Phase : unsigned char { handshaking, established, peer_closed, failed };
-
-struct SessionParts {
-    std::shared_ptr<TlsContext> context;
-    PeerRole peer_role;
-    ExpectedPeer expected;
-    std::string resumption_key;
-    WallTime now;
-    Owned<ssl_st> ssl;
-
-    ~SessionParts();
-
-    Phase phase = Phase::handshaking;
-    bool handshake_done = false;
-    bool notified_close = false;
-    std::optional<Error> error;
-    std::optional<PeerRefusal> refusal;
-    std::optional<PeerIdentity> peer;
-
-    RecordFramer framer;                  // holds at most one partial record
-    std::span<const std::uint8_t> input;  // whole records OpenSSL may read now
-    std::span<std::uint8_t> room;         // the caller's buffer during send()
-    std::vector<std::uint8_t> pending;    // output that found no room
-    std::size_t pending_sent = 0;
-    std::size_t handshake_bytes = 0;
-    std::uint64_t plaintext_bytes = 0;
-    std::uint64_t post_handshake_messages = 0;
-    std::uint64_t records_under_key = 0;
-    std::string_view limit_reached;  // name of the bound, when one stopped OpenSSL
-
-    // Whether OpenSSL can go on, in the words of receive().
-    enum class Step : unsigned char { progress, needs_input, needs_room, closed, failed };
-    Step advance_handshake();
-    Step decrypt(std::span<std::uint8_t> plaintext, std::size_t& produced);
-    void finish_handshake();
-    bool over_limit(std::size_t incoming);
-    void fail_with(Error reason);
-    void fail_from_openssl();
-    std::expected<PeerIdentity, PeerRefusal> check_peer(x509_st* leaf, stack_st_X509* sent);
-    std::size_t flush_pending(std::span<std::uint8_t> encrypted);
-    void append_output(std::span<const std::uint8_t> bytes);
-};
 
 // ---- OpenSSL's view of our buffers
 
@@ -149,7 +106,7 @@ Error describe_failure(unsigned long code, std::string_view text) {
     }
     if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_VERSION_NUMBER) {
         return {ErrorKind::unsupported,
-                fmt::format("the peer does not offer TLS 1.3: {}; raise its minimum", text)};
+                fmt::format("the peer offers no TLS version that we take: {}", text)};
     }
     return {ErrorKind::invalid_input, fmt::format("TLS: {}", text)};
 }
@@ -283,6 +240,10 @@ void SessionParts::fail_from_openssl() {
 // the time and by the expectation of now.
 void SessionParts::finish_handshake() {
     handshake_done = true;
+    if (context->parts().foreign) {
+        phase = Phase::established;  // ALPN and the peer's certificate are as its terms ask
+        return;
+    }
     if (SSL_session_reused(ssl.get()) == 1) {
         auto again =
             check_peer(SSL_get0_peer_certificate(ssl.get()), SSL_get_peer_cert_chain(ssl.get()));
@@ -408,6 +369,9 @@ Result<TlsSession> TlsSession::client(std::shared_ptr<TlsContext> context, Clien
         return std::unexpected(attached.error());
     }
     SSL_set_connect_state(parts->ssl.get());
+    if (shared.foreign && !shared.foreign->server_name.empty()) {
+        SSL_set_tlsext_host_name(parts->ssl.get(), shared.foreign->server_name.c_str());
+    }
     ssl_session_st* known = parts->resumption_key.empty()
                                 ? nullptr
                                 : shared.client_sessions.find(parts->resumption_key);

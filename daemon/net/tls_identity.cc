@@ -3,6 +3,8 @@
 #include "daemon/base/limits.h"
 #include "mtls/context.h"
 
+#include <algorithm>
+
 namespace orlop::net {
 namespace {
 
@@ -39,6 +41,62 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_accept(std::unique_ptr<Str
     mtls::ServerOptions options{mtls::ExpectedPeer::any(), std::chrono::system_clock::now()};
     auto session = mtls::TlsSession::server(identity.context(), std::move(options));
     co_return co_await shake_hands(std::move(inner), std::move(session));
+}
+
+Result<std::shared_ptr<const TlsIdentity>> make_tls(const TlsTermsPtr& terms) {
+    auto context = mtls::TlsContext::create_foreign(terms);
+    if (!context) {
+        return std::unexpected(context.error());
+    }
+    return std::make_shared<const TlsIdentity>(std::move(*context));
+}
+
+namespace {
+
+// Ends a handshake that nobody waits for any more.
+struct Cutter {
+    Stream& stream;
+    static void on_interrupt(void* self) {
+        static_cast<Cutter*>(self)->stream.abort(Error{
+            ErrorKind::cancelled, "the connection is not wanted any more", Side::internal, 0});
+    }
+};
+
+}  // namespace
+
+runtime::Task<Result<std::unique_ptr<TlsStream>>>
+tls_originate(std::unique_ptr<Stream> inner, TlsIdentityPtr identity, TlsBounds bounds) {
+    mtls::ClientOptions options{
+        mtls::ExpectedPeer::any(), std::string(), std::chrono::system_clock::now()};
+    auto session = mtls::TlsSession::client(identity->context(), std::move(options));
+    if (!session) {
+        co_await inner->close(Closing::reset);
+        co_return std::unexpected(session.error());
+    }
+    Cutter cutter{*inner};
+    if (bounds.interrupt != nullptr) {
+        bounds.interrupt->hook(&Cutter::on_interrupt, &cutter);
+        if (bounds.interrupt->fired()) {
+            Cutter::on_interrupt(&cutter);
+        }
+    }
+    Duration most = std::chrono::milliseconds(limits::tls_handshake_ms_max);
+    Duration wait =
+        bounds.timeout > Duration::zero() ? std::min<Duration>(bounds.timeout, most) : most;
+    auto tls = std::make_unique<TlsStream>(std::move(inner), std::move(*session));
+    auto shaken = co_await tls->handshake(wait);
+    if (bounds.interrupt != nullptr) {
+        bounds.interrupt->unhook();
+    }
+    if (!shaken) {
+        co_await tls->close(Closing::orderly);
+        co_return std::unexpected(shaken.error());
+    }
+    co_return std::move(tls);
+}
+
+std::string_view alpn_of(const TlsStream& stream) {
+    return stream.session().alpn();
 }
 
 std::optional<SpiffeId> peer_of(const TlsStream& stream) {

@@ -5,11 +5,14 @@
 #pragma once
 
 #include "daemon/base/identity.h"
+#include "daemon/base/tls_terms.h"
+#include "daemon/net/connector.h"
 #include "daemon/net/tls_stream.h"
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace orlop::mtls {
 class TlsContext;
@@ -38,7 +41,18 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_connect(std::unique_ptr<St
 // Any peer of a known trust domain; ask peer_of() who it is.
 runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_accept(std::unique_ptr<Stream> inner,
                                                              const TlsIdentity& identity);
+
+// TLS with peers outside the mesh, by a context of make_tls(): the same errors.
+Result<std::shared_ptr<const TlsIdentity>> make_tls(const TlsTermsPtr& terms);
+struct TlsBounds {
+    Duration timeout{};              // zero or less: limits::tls_handshake_ms_max
+    Interrupt* interrupt = nullptr;  // ends the handshake as cancelled
+};
+runtime::Task<Result<std::unique_ptr<TlsStream>>>
+tls_originate(std::unique_ptr<Stream> inner, TlsIdentityPtr identity, TlsBounds bounds);
+
 std::optional<SpiffeId> peer_of(const TlsStream& stream);
 bool was_resumed(const TlsStream& stream);
+std::string_view alpn_of(const TlsStream& stream);  // empty: none was agreed on
 
 }  // namespace orlop::net
