@@ -114,6 +114,17 @@ void Certificates::hand_out(const SpiffeId& id, const mtls::Svid& svid) {
     }
 }
 
+bool Certificates::fill(TlsTerms& terms) const {
+    auto held = terms.mesh_identity ? held_.find(*terms.mesh_identity) : held_.end();
+    if (held == held_.end()) {
+        return false;
+    }
+    terms.certificates = held->second.svid.chain_pem();
+    terms.private_key = held->second.svid.key_pem();
+    terms.roots = ca_.roots_pem();
+    return true;
+}
+
 void Certificates::renew_due() {
     auto now = std::chrono::system_clock::now();
     std::vector<SpiffeId> due;

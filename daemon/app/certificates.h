@@ -7,6 +7,7 @@
 
 #include "daemon/app/core_set.h"
 #include "daemon/app/options.h"
+#include "daemon/base/tls_terms.h"
 #include "daemon/model/snapshot.h"
 #include "mtls/ca.h"
 #include "mtls/trust_bundle.h"
@@ -36,6 +37,8 @@ public:
     void ensure(const std::set<SpiffeId>& wanted, const model::MeshConfig& mesh);
     void renew_due();
     void renew_all();
+    // Fills terms that show a mesh identity; false while there is no certificate for it.
+    bool fill(TlsTerms& terms) const;
     std::vector<CertificateStatus> status() const;
     WallTime ca_not_after() const { return ca_.not_after(); }
 

@@ -27,6 +27,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::open(const DaemonOptions& op
 bool ControlPlane::refresh() {
     bool changed = config_.scan(store_).changed;
     changed = sandboxes_.scan(store_).changed || changed;
+    changed = compiler_.files_changed() || changed;
     if (changed || !snapshot_) {
         auto result = compiler_.compile(store_, {options_.node_name, ++generation_});
         snapshot_ = std::move(result.snapshot);

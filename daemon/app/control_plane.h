@@ -27,6 +27,8 @@ public:
     const control::Findings& findings() const { return findings_; }
     control::ConfigDirectory& config() { return config_; }
     control::ConfigDirectory& sandboxes() { return sandboxes_; }
+    // A certificate or key file that the configuration names was replaced.
+    bool credential_files_changed() const { return compiler_.files_changed(); }
     bool needs_polling() const { return config_.needs_polling() || sandboxes_.needs_polling(); }
 
 private:

@@ -141,6 +141,8 @@ Result<void> Daemon::start_kernel_side() {
         return std::unexpected(certificates.error());
     }
     certificates_ = std::move(*certificates);
+    tls_contexts_ = std::make_unique<TlsContexts>(*cores_, *certificates_);
+    gateways_ = std::make_unique<GatewayListeners>(*cores_);
     datapath::Options kernel;
     kernel.instance = options_.instance;
     kernel.bpffs_dir = options_.bpffs;
@@ -274,13 +276,19 @@ void Daemon::publish() {
             identities.insert(workload->identity);
         }
     }
+    if (const auto& gateway = snapshot->gateway_workload()) {
+        identities.insert(gateway->identity);
+    }
     for (const auto& uid : enrolment_->captured()) {  // leaving pods still speak
         if (const auto* workload = snapshot->find_workload_uid(uid)) {
             identities.insert(workload->identity);
         }
     }
     certificates_->ensure(identities, snapshot->mesh());
+    tls_contexts_->follow(*snapshot);
     cores_->tell_all([snapshot](proxy::ProxyCore& core) { core.publish(snapshot); });
+    tls_contexts_->drop_unused();
+    gateways_->reconcile(*snapshot);
     datapath::Exclusions everywhere;
     for (std::uint16_t port : snapshot->mesh().exclusions.outbound_ports) {
         everywhere.outbound_ports.push_back({port, port});
@@ -334,6 +342,11 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
         }
         if (turns % 8 == 0) {
             self->certificates_->renew_due();
+            self->tls_contexts_->renew(*self->control_->snapshot());
+            self->gateways_->reconcile(*self->control_->snapshot());  // retries failed ports
+            if (self->control_->credential_files_changed()) {
+                self->changed_->set();
+            }
             self->enrolment_->reconcile(*self->control_->snapshot());  // retries failed pods
         }
     }

@@ -9,8 +9,10 @@
 #include "daemon/app/control_plane.h"
 #include "daemon/app/core_set.h"
 #include "daemon/app/enrolment.h"
+#include "daemon/app/gateway_listeners.h"
 #include "daemon/app/heartbeat.h"
 #include "daemon/app/options.h"
+#include "daemon/app/tls_contexts.h"
 #include "daemon/datapath/datapath.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/scope.h"
@@ -32,6 +34,7 @@ public:
     CoreSet& cores() { return *cores_; }
     Certificates& certificates() { return *certificates_; }
     Enrolment& enrolment() { return *enrolment_; }
+    GatewayListeners& gateways() { return *gateways_; }
     datapath::Datapath& datapath() { return *datapath_; }
     telemetry::Metrics& metrics() { return *metrics_; }
     runtime::Loop& loop() { return *loop_; }
@@ -65,6 +68,8 @@ private:
     std::unique_ptr<ControlPlane> control_;
     std::unique_ptr<CoreSet> cores_;
     std::unique_ptr<Certificates> certificates_;
+    std::unique_ptr<TlsContexts> tls_contexts_;
+    std::unique_ptr<GatewayListeners> gateways_;
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Heartbeat> heartbeat_;
     std::unique_ptr<Enrolment> enrolment_;

@@ -20,6 +20,9 @@
 // | ORL009 | a deprecated or ignored field |
 // | ORL010 | several PeerAuthentications for one scope; the oldest is in force |
 // | ORL011 | an object is defined in more than one file |
+// | ORL030 | servers of Gateways that cannot share a port or a name |
+// | ORL031 | credentials of a Gateway or DestinationRule that are missing or cannot work |
+// | ORL032 | a Secret's or private key's file that others may read |
 #pragma once
 
 #include "daemon/control/finding.h"

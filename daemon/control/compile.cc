@@ -1,6 +1,7 @@
 #include "daemon/control/compile.h"
 
 #include "daemon/control/compile/assemble.h"
+#include "daemon/control/compile/gateways.h"
 #include "daemon/control/translate_legacy.h"
 
 #include <fmt/core.h>
@@ -158,20 +159,26 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
         mesh,
         services,
         findings);
-    auto virtual_services =
-        after(std::move(legacy.virtual_services), store.in_creation_order("VirtualService"));
-    RouteBook routes(
-        hold_virtual_services(virtual_services, mesh, services, rules, memory_, findings),
+    auto virtual_services = hold_virtual_services(
+        after(std::move(legacy.virtual_services), store.in_creation_order("VirtualService")),
         mesh,
+        services,
+        rules,
+        memory_,
         findings);
+    RouteBook routes(virtual_services, mesh, findings);
+    Credentials credentials(store, memory_.files, memory_.tls_verdicts, findings);
     auto tables = std::make_unique<model::Snapshot::Tables>();
     index_workloads(workloads, findings, *tables);
     index_services(services, *tables);
-    AssembleInput input{mesh, services, rules, routes, memory_, findings};
+    AssembleInput input{mesh, services, rules, routes, memory_, findings, credentials};
     assemble_scope(input, "", nullptr, *tables);
     for (const auto& [ns, hosts] : special_hosts(services, rules, routes)) {
         assemble_scope(input, ns, &hosts, *tables);
     }
+    compile_gateways({store, options.node, workloads.node_addresses, virtual_services, input},
+                     *tables);
+    tables->tls_terms = credentials.take();
     CompileResult result;
     result.findings = findings.take();
     result.snapshot =

@@ -13,6 +13,7 @@
 //     publish(result.snapshot);
 #pragma once
 
+#include "daemon/control/compile/credentials.h"
 #include "daemon/control/finding.h"
 #include "daemon/control/object_store.h"
 #include "daemon/model/snapshot.h"
@@ -39,11 +40,15 @@ struct CompileMemory {
     std::map<ObjectKey, ObjectPtr> virtual_services;
     // "host|subset" of a client scope's lookup -> its definition
     std::map<std::string, std::shared_ptr<const SubsetSpec>> subsets;
+    CredentialFiles files;
+    std::map<std::string, std::string> tls_verdicts;  // by key of TlsTerms; empty text: good
 };
 
 class Compiler {
 public:
     CompileResult compile(const ObjectStore& store, const CompileOptions& options);
+    // A certificate, key or CA file that the last compilation read is another one now.
+    bool files_changed() const { return memory_.files.changed(); }
 
 private:
     CompileMemory memory_;

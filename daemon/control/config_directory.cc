@@ -1,6 +1,7 @@
 #include "daemon/control/config_directory.h"
 
 #include "daemon/base/limits.h"
+#include "daemon/control/field_reader.h"
 
 #include <fmt/core.h>
 #include <sys/inotify.h>
@@ -89,6 +90,23 @@ Result<std::string> read_file(const UniqueFd& fd, const std::string& path) {
             return fail(ErrorKind::limit_exceeded,
                         fmt::format("larger than {} bytes (yaml_file_bytes_max)",
                                     limits::yaml_file_bytes_max));
+        }
+    }
+}
+
+// A private key that others may read is hardly private.
+void warn_of_open_secrets(const std::string& path, mode_t mode, DecodedText& decoded) {
+    if ((mode & 077) == 0) {
+        return;
+    }
+    for (DecodedObject& object : decoded.objects) {
+        if (object.object != nullptr && object.key.kind == "Secret") {
+            Report report(object.findings, object.key, path);
+            report.warn("ORL032",
+                        object.line,
+                        "",
+                        "others than the file's owner may read it",
+                        "chmod 0600 the file");
         }
     }
 }
@@ -226,6 +244,7 @@ bool ConfigDirectory::scan_file(ObjectStore& store,
     auto decoded = decode_text(
         *text,
         {.file = path, .origin = options_.origin, .default_namespace = options_.default_namespace});
+    warn_of_open_secrets(path, status.st_mode, decoded);
     result.changed =
         store.replace_source(path, std::move(decoded), state.mtime_ns) || result.changed;
     return true;

@@ -131,8 +131,6 @@ std::string_view wire_reason_name(WireReason reason) {
         return "the callee is STRICT and its capture is not confirmed; check its node's orlopd";
     case WireReason::mutual_tls_demanded:
         return "the DestinationRule demands ISTIO_MUTUAL and the callee has no mesh TLS";
-    case WireReason::tls_origination_missing:
-        return "the DestinationRule asks for TLS origination, which is not offered";
     }
     return "";
 }
@@ -143,11 +141,7 @@ WireChoice wire_for(const model::Workload* source,
                     const model::MeshConfig& mesh) {
     using Mode = model::ClientTls::Mode;
     const Mode mode = policy != nullptr && policy->tls ? policy->tls->mode : Mode::disable;
-    // SIMPLE and MUTUAL concern the bytes inside any tunnel; sending them in clear where the user
-    // asked for TLS would be worse than not sending them.
-    if (mode == Mode::simple || mode == Mode::mutual) {
-        return {Wire::refused, WireReason::tls_origination_missing};
-    }
+    // SIMPLE and MUTUAL concern the bytes inside whatever wire there is (§8): open_wire's business.
     WireChoice choice{Wire::plaintext, WireReason::outside_mesh};
     if (endpoint.workload != nullptr) {
         choice = wire_by_capture(*endpoint.workload, endpoint.address.port);

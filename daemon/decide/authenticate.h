@@ -59,9 +59,8 @@ enum class WireReason : unsigned char {
     network_policy,  // same node, but a NetworkPolicy selects an end: HBONE
     shortcut_off,    // same node, but MeshConfig turns the shortcut off: HBONE
     // refused
-    strict_not_redirected,    // STRICT callee whose capture is not confirmed
-    mutual_tls_demanded,      // DestinationRule ISTIO_MUTUAL towards a callee without mesh TLS
-    tls_origination_missing,  // DestinationRule SIMPLE or MUTUAL: not offered
+    strict_not_redirected,  // STRICT callee whose capture is not confirmed
+    mutual_tls_demanded,    // DestinationRule ISTIO_MUTUAL towards a callee without mesh TLS
 };
 std::string_view wire_reason_name(WireReason reason);
 

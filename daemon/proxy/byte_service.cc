@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/finish.h"
+#include "daemon/proxy/gateway.h"
 #include "daemon/proxy/labels.h"
 #include "daemon/proxy/relay.h"
 #include "daemon/proxy/upstream_pool.h"
@@ -37,11 +38,17 @@ bool choose(Conversation& conversation, ByteRoute& route) {
     ProxyCore& core = *conversation.core;
     const model::Snapshot& snapshot = *route.pinned->snapshot;
     const model::Workload& caller = *conversation.pod->workload;
-    auto target = snapshot.resolve_outbound(caller.ns, conversation.original);
+    auto target = conversation.ingress
+                      ? model::OutboundTarget{.destination = conversation.ingress->destination}
+                      : snapshot.resolve_outbound(caller.ns, conversation.original);
+    if (target.service == nullptr && target.destination != nullptr) {
+        target.service = target.destination->service.get();
+    }
     route.service = target.service;
     route.wire.core = &core;
     route.wire.source = conversation.pod;
-    route.wire.caller = conversation.peer.ip;
+    route.wire.caller = shown_caller(conversation);
+    route.wire.destination = target.destination;
     route.wire.transparent_source = snapshot.mesh().transparent_source;
     route.wire.timeout = std::chrono::milliseconds(limits::connect_timeout_default_ms);
     const model::TrafficPolicy* policy = nullptr;
@@ -107,7 +114,7 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
     auto closing = net::Closing::reset;
     if (allowed) {
         route.record.upstream_host = route.wire.endpoint.address;
-        route.record.path_taken = path_of(route.wire.wire);
+        route.record.path_taken = path_of(route.wire.wire, route.wire.destination);
         core.metrics().count_path(route.record.path_taken);
         net::Interrupt interrupt;
         route.wire.interrupt = &interrupt;

@@ -18,6 +18,7 @@ struct Ingress {
     SocketAddress listener;   // as the Snapshot names it
     std::string server_name;  // SNI; empty without TLS
     std::string_view scheme = "http";
+    const model::Destination* destination = nullptr;  // of bytes; kept alive by serve_gateway()
 };
 
 struct Conversation {

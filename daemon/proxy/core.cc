@@ -4,6 +4,7 @@
 #include "daemon/net/tcp_stream.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/exchange_pool.h"
+#include "daemon/proxy/gateway.h"
 #include "daemon/proxy/tunnel_clients.h"
 #include "daemon/proxy/upstream_pool.h"
 
@@ -64,6 +65,19 @@ void ProxyCore::remove_identity(const SpiffeId& id) {
 net::TlsIdentityPtr ProxyCore::identity(const SpiffeId& id) const {
     auto found = identities_.find(id.to_string());
     return found == identities_.end() ? nullptr : found->second;
+}
+
+void ProxyCore::set_tls(const std::string& key, net::TlsIdentityPtr context) {
+    tls_[key] = std::move(context);
+}
+
+void ProxyCore::remove_tls(const std::string& key) {
+    tls_.erase(key);
+}
+
+net::TlsIdentityPtr ProxyCore::tls(const std::string& key) const {
+    auto found = tls_.find(key);
+    return found == tls_.end() ? nullptr : found->second;
 }
 
 // --- pods ---
@@ -146,6 +160,27 @@ void ProxyCore::open_pod(const std::string& uid, PodListeners listeners) {
     pod->hbone = listen(*this, pod, std::move(listeners.hbone), &serve_hbone);
 }
 
+void ProxyCore::open_gateway(const std::string& uid,
+                             const SocketAddress& listener,
+                             UniqueFd socket) {
+    LocalPodPtr pod = find_pod(uid);
+    if (pod && !draining()) {
+        pod->gateway[listener] = listen_at_gateway(*this, pod, listener, std::move(socket));
+    }
+}
+
+void ProxyCore::close_gateway(const std::string& uid, const SocketAddress& listener) {
+    LocalPodPtr pod = find_pod(uid);
+    auto found = pod ? pod->gateway.extract(listener) : decltype(pod->gateway)::node_type();
+    if (!found.empty()) {
+        scope_.spawn(&ProxyCore::stop_listener, std::move(found.mapped()));
+    }
+}
+
+runtime::Task<void> ProxyCore::stop_listener(std::unique_ptr<net::Listener> listener) {
+    co_await listener->stop();
+}
+
 runtime::Task<void> ProxyCore::stop_listeners(ProxyCore* core, LocalPodPtr pod) {
     // Taken out first: a drain, a forced end and the pod's own end may overlap.
     std::array listeners = {
@@ -155,6 +190,10 @@ runtime::Task<void> ProxyCore::stop_listeners(ProxyCore* core, LocalPodPtr pod) 
             co_await listener->stop();
             listener.reset();
         }
+    }
+    auto gateway = std::move(pod->gateway);
+    for (auto& [address, listener] : gateway) {
+        co_await listener->stop();
     }
 }
 

@@ -22,6 +22,7 @@
 #include "daemon/telemetry/request_id.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -51,6 +52,7 @@ struct LocalPod {
     std::unique_ptr<net::Listener> outbound;
     std::unique_ptr<net::Listener> inbound;
     std::unique_ptr<net::Listener> hbone;
+    std::map<SocketAddress, std::unique_ptr<net::Listener>> gateway;  // on every core
     LiveStreams live;  // captured connections, for forced ends and for counting
     std::unordered_map<std::uint64_t, std::shared_ptr<DestinationState>> destinations;
     std::unique_ptr<TunnelClients> tunnels;
@@ -77,8 +79,14 @@ public:
     void publish(model::SnapshotPtr snapshot);
     void set_identity(const SpiffeId& id, net::TlsIdentityPtr identity);
     void remove_identity(const SpiffeId& id);
+    // Contexts of TLS with peers outside the mesh, by TlsTerms::key.
+    void set_tls(const std::string& key, net::TlsIdentityPtr context);
+    void remove_tls(const std::string& key);
     void add_pod(const std::string& uid, net::NetworkPtr network);
     void open_pod(const std::string& uid, PodListeners listeners);
+    // The gateway's pod `uid` listens at one more address, or at one less.
+    void open_gateway(const std::string& uid, const SocketAddress& listener, UniqueFd socket);
+    void close_gateway(const std::string& uid, const SocketAddress& listener);
     void close_pod(const std::string& uid);  // pod gone or left: everything of it ends now
     std::size_t live_connections(const std::string& uid) const;
     // Stop accepting, let exchanges end, then `done` runs on this loop. force() cuts what is left.
@@ -104,6 +112,7 @@ public:
     bool draining() const { return drain_.draining(); }
     runtime::DrainWatcher watch_drain() { return drain_.watch(); }
     net::TlsIdentityPtr identity(const SpiffeId& id) const;
+    net::TlsIdentityPtr tls(const std::string& key) const;  // null: unknown
     LocalPodPtr find_pod(std::string_view uid) const;
     std::size_t index() const { return index_; }
     // Closes a stream that nobody uses any more, in the background.
@@ -113,6 +122,7 @@ private:
     static runtime::Task<void> close_stream(std::unique_ptr<net::Stream> stream,
                                             net::Closing closing);
     static runtime::Task<void> stop_listeners(ProxyCore* core, LocalPodPtr pod);
+    static runtime::Task<void> stop_listener(std::unique_ptr<net::Listener> listener);
     std::vector<LocalPodPtr> all_pods() const;  // pods may come and go while one awaits
     static runtime::Task<void> run_drain(ProxyCore* core, std::function<void()> done);
     static runtime::Task<void> run_shut_down(ProxyCore* core, std::function<void()> done);
@@ -125,6 +135,7 @@ private:
     telemetry::ExplainRing explain_;
     PinnedPtr pinned_;
     std::unordered_map<std::string, net::TlsIdentityPtr> identities_;
+    std::unordered_map<std::string, net::TlsIdentityPtr> tls_;
     std::unordered_map<std::string, LocalPodPtr> pods_;
     std::unique_ptr<ExchangePool> exchanges_;
     LineTap line_tap_;

@@ -4,6 +4,7 @@
 #include "daemon/codec/uri.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/finish.h"
+#include "daemon/proxy/gateway.h"
 #include "daemon/proxy/labels.h"
 
 #include <functional>
@@ -45,6 +46,7 @@ Exchange::~Exchange() = default;
 void Exchange::reset() {
     pinned_.reset();
     caller_.reset();
+    edge_ = nullptr;
     scan_ = {};
     path_ = {};
     route_ = nullptr;
@@ -176,6 +178,7 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
 void Exchange::begin(Conversation& conversation) {
     pinned_ = core_.pinned();
     caller_ = conversation.pod->workload;
+    edge_ = conversation.ingress ? &*conversation.ingress : nullptr;
     core_.metrics().add(telemetry::CoreCounter::requests);
     record_.started = core_.loop().now();
     record_.started_wall = std::chrono::system_clock::now();
@@ -221,11 +224,18 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     }
     path_ = *path;
     const model::Snapshot& snapshot = *pinned_->snapshot;
-    auto target = snapshot.resolve_outbound(caller_->ns, conversation.original);
+    model::OutboundTarget target;
+    std::uint16_t port = conversation.original.port;
+    const model::VirtualHost* host = nullptr;
+    if (conversation.ingress) {
+        port = conversation.ingress->listener.port;
+        host = gateway_host(snapshot, *conversation.ingress, request_.authority);
+    } else {
+        target = snapshot.resolve_outbound(caller_->ns, conversation.original);
+        port = target.port != nullptr ? target.port->port : port;
+        host = snapshot.find_virtual_host(caller_->ns, request_.authority, port);
+    }
     service_ = target.service;
-    std::uint16_t port = target.port != nullptr ? target.port->port : conversation.original.port;
-    const model::VirtualHost* host =
-        snapshot.find_virtual_host(caller_->ns, request_.authority, port);
     if (host == nullptr) {
         host = target.virtual_host;
     }
@@ -235,7 +245,7 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     decide::RequestView view{request_.method,
                              path_,
                              request_.query,
-                             "http",
+                             conversation.ingress ? conversation.ingress->scheme : "http",
                              request_.authority,
                              {&request_.fields,
                               request_.fields.count,

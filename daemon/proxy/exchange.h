@@ -105,11 +105,13 @@ private:
     Result<std::size_t> write_downstream_head(h1::Framing framing, h1::ConnectionFate fate);
     void edit(h1::FieldEdit::Kind kind, std::string_view name, std::string_view value);
     void edit_headers(const model::HeaderOps& ops);
+    void edit_at_edge();
     std::string_view rewritten_path();
 
     ProxyCore& core_;
     PinnedPtr pinned_;
     model::WorkloadPtr caller_;
+    const Ingress* edge_ = nullptr;  // the caller comes from outside the mesh
     h1::HeadScan scan_;
     h1::RequestHead request_;
     h1::ResponseHead response_;
@@ -118,6 +120,7 @@ private:
     std::vector<char> path_room_;          // its normalised path
     std::string_view path_;
     std::vector<char> rewrite_room_;
+    std::string forwarded_room_;
     std::vector<char> out_;  // a head being sent
     std::vector<h1::FieldEdit> edits_;
     std::array<char, 40> number_room_;

@@ -69,6 +69,26 @@ std::string_view Exchange::rewritten_path() {
     return {rewrite_room_.data(), rewrite_room_.size()};
 }
 
+// A gateway is where the mesh begins: it says itself who called and how, and appends to what
+// proxies before it have said. Inside the mesh the applications' own word is kept.
+void Exchange::edit_at_edge() {
+    if (edge_ == nullptr) {
+        edit(Kind::set_if_absent, "x-forwarded-proto", "http");
+        return;
+    }
+    forwarded_room_.clear();
+    for (const Field& field : request_.fields) {
+        if (same_name(field.name, "x-forwarded-for")) {
+            forwarded_room_ += field.value;
+            forwarded_room_ += ',';
+        }
+    }
+    forwarded_room_ += record_.downstream_remote->ip.to_string();
+    edit(Kind::set, "x-forwarded-for", forwarded_room_);
+    edit(Kind::set, "x-forwarded-proto", edge_->scheme);
+    edit(Kind::remove, "x-envoy-external-address", {});
+}
+
 Result<std::size_t> Exchange::write_upstream_head() {
     edits_.clear();
     bool from_envoy = request_.fields.find(Known::x_forwarded_client_cert) != nullptr;
@@ -81,7 +101,7 @@ Result<std::size_t> Exchange::write_upstream_head() {
         }
     }
     edit(Kind::set, "x-request-id", record_.request_id);
-    edit(Kind::set_if_absent, "x-forwarded-proto", "http");
+    edit_at_edge();
     auto [end, error] = std::to_chars(number_room_.data(), number_room_.data() + 16, tries_);
     edit(Kind::set,
          "x-envoy-attempt-count",
@@ -118,6 +138,9 @@ Result<std::size_t> Exchange::write_downstream_head(h1::Framing framing, h1::Con
         record_.upstream_service_time = waited;
         auto [end, error] =
             std::to_chars(number_room_.data(), number_room_.data() + 20, waited.count());
+        if (edge_ != nullptr) {
+            edit(Kind::set, "server", "istio-envoy");
+        }
         edit(Kind::set,
              "x-envoy-upstream-service-time",
              {number_room_.data(), static_cast<std::size_t>(end - number_room_.data())});

@@ -1,5 +1,6 @@
 // One try of an exchange: an endpoint, a connection, the request out, the response's head in.
 #include "daemon/proxy/exchange.h"
+#include "daemon/proxy/gateway.h"
 
 namespace orlop::proxy {
 
@@ -207,16 +208,17 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     tried_.add(endpoint.address);
     const model::MeshConfig& mesh = pinned_->snapshot->mesh();
     decide::WireChoice wire = co_await settle_wire();
-    note_try(endpoint, pick, path_of(wire.wire));
+    note_try(endpoint, pick, path_of(wire.wire, destination_));
     Instant begun = core_.loop().now();
     WireRequest request{&core_,
                         conversation.pod,
                         endpoint,
                         wire.wire,
                         mesh.transparent_source,
-                        conversation.peer.ip,
+                        shown_caller(conversation),
                         remaining(destination_->policy.pool.connect_timeout),
-                        &interrupt_};
+                        &interrupt_,
+                        destination_};
     count_at(pool_);
     TryOutcome outcome;
     for (bool fresh = false; !fresh;) {

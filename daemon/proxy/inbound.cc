@@ -1,8 +1,8 @@
 // Connections that arrive at a pod: plaintext on its own ports, and HBONE on 15008. Both are
 // judged first, then handed to the app over its own loopback with the caller's address.
 #include "daemon/base/log.h"
-#include "daemon/net/tcp_stream.h"
 #include "daemon/decide/authenticate.h"
+#include "daemon/net/tcp_stream.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/labels.h"

@@ -1,6 +1,7 @@
 #include "daemon/proxy/wire.h"
 
 #include "daemon/net/connector.h"
+#include "daemon/net/tls_identity.h"
 #include "daemon/proxy/tunnel_clients.h"
 
 #include <algorithm>
@@ -34,9 +35,7 @@ std::optional<IpAddress> address_to_show(const WireRequest& request) {
     return found == own.end() ? std::nullopt : std::optional<IpAddress>(*found);
 }
 
-}  // namespace
-
-runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request) {
+runtime::Task<Result<std::unique_ptr<net::Stream>>> open_way(const WireRequest& request) {
     ProxyCore& core = *request.core;
     switch (request.wire) {
     case decide::Wire::hbone:
@@ -68,10 +67,50 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
     co_return fail(ErrorKind::denied, "policy allows no wire to this endpoint", Side::internal);
 }
 
-telemetry::PathTaken path_of(decide::Wire wire) {
+// The rest of the time that the opening may take; at least a moment, since zero means no bound.
+Duration time_left(const WireRequest& request, Instant begun) {
+    if (request.timeout <= Duration::zero()) {
+        return request.timeout;
+    }
+    Duration left = request.timeout - (request.core->loop().now() - begun);
+    return std::max<Duration>(left, std::chrono::milliseconds(1));
+}
+
+}  // namespace
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request) {
+    ProxyCore& core = *request.core;
+    if (request.destination == nullptr ||
+        (request.destination->tls == nullptr && request.destination->broken.empty())) {
+        co_return co_await open_way(request);
+    }
+    if (!request.destination->broken.empty()) {
+        co_return fail(ErrorKind::unauthenticated, request.destination->broken, Side::internal);
+    }
+    auto context = core.tls(request.destination->tls->key);  // before the snapshot may change
+    if (context == nullptr) {
+        co_return fail(ErrorKind::internal, "the TLS context is not there yet", Side::internal);
+    }
+    Instant begun = core.loop().now();
+    auto way = co_await open_way(request);
+    if (!way) {
+        co_return std::unexpected(way.error());
+    }
+    auto tls = co_await net::tls_originate(
+        std::move(*way), std::move(context), {time_left(request, begun), request.interrupt});
+    if (!tls) {
+        Error error = tls.error();
+        error.context = "TLS_error: " + error.context;
+        co_return std::unexpected(std::move(error));
+    }
+    co_return std::unique_ptr<net::Stream>(std::move(*tls));
+}
+
+telemetry::PathTaken path_of(decide::Wire wire, const model::Destination* destination) {
     switch (wire) {
     case decide::Wire::plaintext:
-        return telemetry::PathTaken::plaintext;
+        return destination != nullptr && destination->tls ? telemetry::PathTaken::tls
+                                                          : telemetry::PathTaken::plaintext;
     case decide::Wire::hbone:
         return telemetry::PathTaken::hbone;
     case decide::Wire::same_node:

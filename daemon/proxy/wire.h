@@ -1,5 +1,6 @@
 // Wire: how bytes get from a pod to an endpoint: plaintext from the pod's own network, the
-// kernel-attested shortcut into the callee's namespace, or a stream of an HBONE tunnel.
+// kernel-attested shortcut into the callee's namespace, or a stream of an HBONE tunnel; inside each
+// of them TLS of the caller's own, where a DestinationRule says SIMPLE or MUTUAL.
 #pragma once
 
 #include "daemon/decide/authenticate.h"
@@ -20,11 +21,12 @@ struct WireRequest {
     IpAddress caller;                     // the address the app shall see on the same-node wire
     Duration timeout{};                   // of the whole opening; zero or less: none
     net::Interrupt* interrupt = nullptr;  // ends the opening as cancelled
+    const model::Destination* destination = nullptr;  // whose TLS is spoken inside; null: none
 };
 
 // Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.
 runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request);
 
-telemetry::PathTaken path_of(decide::Wire wire);
+telemetry::PathTaken path_of(decide::Wire wire, const model::Destination* destination = nullptr);
 
 }  // namespace orlop::proxy

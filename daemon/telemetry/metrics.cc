@@ -259,6 +259,9 @@ void CoreMetrics::count_path(PathTaken path) {
     case PathTaken::same_node:
         add(CoreCounter::path_same_node);
         break;
+    case PathTaken::tls:
+        add(CoreCounter::path_tls);
+        break;
     }
 }
 

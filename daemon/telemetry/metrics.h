@@ -199,6 +199,7 @@ enum class CoreCounter : unsigned char {
     path_plaintext,
     path_hbone,
     path_same_node,
+    path_tls,
     refused_strict,
     refused_limit,
     protocol_errors,

@@ -316,6 +316,7 @@ constexpr std::array<OwnCounter, static_cast<std::size_t>(CoreCounter::count_)> 
      CoreCounter::path_plaintext},
     {"orlop_path_total", "", "path=\"hbone\"", CoreCounter::path_hbone},
     {"orlop_path_total", "", "path=\"same_node\"", CoreCounter::path_same_node},
+    {"orlop_path_total", "", "path=\"tls\"", CoreCounter::path_tls},
     {"orlop_refused_total",
      "Connections refused by policy or bound.",
      "reason=\"strict\"",

@@ -17,6 +17,8 @@ std::string_view path_taken_name(PathTaken path) {
         return "hbone";
     case PathTaken::same_node:
         return "same_node";
+    case PathTaken::tls:
+        return "tls";
     }
     return "";
 }

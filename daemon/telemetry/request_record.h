@@ -34,7 +34,7 @@ struct ObjectText {
     int line = 0;
 };
 
-enum class PathTaken : std::uint8_t { none, plaintext, hbone, same_node };
+enum class PathTaken : std::uint8_t { none, plaintext, hbone, same_node, tls };
 std::string_view path_taken_name(PathTaken path);
 
 struct TryRecord {

@@ -1,5 +1,7 @@
 #include "daemon/control/compile/assemble.h"
 
+#include "daemon/control/compile/client_tls.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -41,8 +43,9 @@ std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
 
 Assembler::Assembler(const AssembleInput& in,
                      std::string client_ns,
-                     model::Snapshot::Tables& tables)
-    : in_(in), client_ns_(std::move(client_ns)), tables_(tables),
+                     model::Snapshot::Tables& tables,
+                     std::string caller)
+    : in_(in), client_ns_(std::move(client_ns)), caller_(std::move(caller)), tables_(tables),
       scope_(tables.scopes[client_ns_]) {}
 
 const SubsetSpec* Assembler::find_subset(const ServiceRecord& record,
@@ -75,7 +78,6 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
         }
     }
     auto out = std::make_shared<model::Destination>();
-    out->key = stable_hash(cluster + "@" + client_ns_);
     out->service = record.service;
     out->subset = subset_name;
     out->port = port;
@@ -86,6 +88,11 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
         }
     }
     out->cluster_name = cluster;
+    bool gateway = !caller_.empty();
+    originate_tls(in_.credentials, in_.findings, gateway ? in_.mesh.gateway.ns : "", *out);
+    // Other TLS, other connections: the key tells pools apart.
+    out->key = stable_hash(cluster + "@" + client_ns_ + "@" + caller_ +
+                           (out->tls ? "@" + out->tls->key : std::string()));
     tables_.destinations.push_back(out);
     destinations_.emplace(std::move(cluster), out);
     return out;
@@ -282,6 +289,35 @@ void Assembler::add_foreign_host(const std::string& host) {
     }
     auto& known = scope_.by_host[host];
     known.emplace_back(0, std::move(built));
+}
+
+model::VirtualHostPtr Assembler::add_gateway_host(const std::string& host,
+                                                  std::uint16_t port,
+                                                  const HostRoutes& routes,
+                                                  std::optional<model::HttpRoute> first) {
+    auto built = virtual_host(host, port, &routes, nullptr);
+    if (!first) {
+        return built;
+    }
+    auto with_first = std::make_shared<model::VirtualHost>(*built);
+    with_first->source = first->source;
+    with_first->routes.insert(with_first->routes.begin(), *std::move(first));
+    tables_.virtual_hosts.back() = with_first;
+    return with_first;
+}
+
+model::HttpRoute
+Assembler::add_byte_route(const L4RouteSpec& spec, const std::string& ns, std::uint16_t port) {
+    model::HttpRoute out;
+    for (const RouteChoice& choice : spec.choices) {
+        model::WeightedDestination to;
+        to.destination = resolve(choice.to, ns, port, spec.source, to.wanted);
+        to.weight = choice.weight;
+        out.weight_total += to.weight;
+        out.destinations.push_back(std::move(to));
+    }
+    out.source = spec.source;
+    return out;
 }
 
 const DestinationName* unknown_subset(const Object& virtual_service,

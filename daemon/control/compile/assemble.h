@@ -3,12 +3,14 @@
 #pragma once
 
 #include "daemon/control/compile.h"
+#include "daemon/control/compile/credentials.h"
 #include "daemon/control/compile/routes.h"
 #include "daemon/control/compile/rules.h"
 #include "daemon/control/compile/services.h"
 #include "daemon/model/snapshot_tables.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -22,16 +24,29 @@ struct AssembleInput {
     RouteBook& routes;
     CompileMemory& memory;
     FindingSink& findings;
+    Credentials& credentials;
 };
 
 class Assembler {
 public:
-    // `client_ns` empty: the shared scope.
-    Assembler(const AssembleInput& in, std::string client_ns, model::Snapshot::Tables& tables);
+    // `client_ns` empty: the shared scope. `caller` tells apart callers of one namespace whose
+    // destinations are not shared: "gateway", else empty.
+    Assembler(const AssembleInput& in,
+              std::string client_ns,
+              model::Snapshot::Tables& tables,
+              std::string caller = "");
 
     void add_service(const ServiceRecord& record);
     void
     add_foreign_host(const std::string& host);  // named by a VirtualService, no service of ours
+    // A name served by a gateway at `port`: `first`, then the routes.
+    model::VirtualHostPtr add_gateway_host(const std::string& host,
+                                           std::uint16_t port,
+                                           const HostRoutes& routes,
+                                           std::optional<model::HttpRoute> first);
+    // The destinations of a tls or tcp route.
+    model::HttpRoute
+    add_byte_route(const L4RouteSpec& spec, const std::string& ns, std::uint16_t port);
 
 private:
     model::DestinationPtr destination(const ServiceRecord& record,
@@ -56,6 +71,7 @@ private:
 
     const AssembleInput& in_;
     std::string client_ns_;
+    std::string caller_;
     model::Snapshot::Tables& tables_;
     model::Scope& scope_;
     std::unordered_map<std::string, model::DestinationPtr> destinations_;  // by cluster name

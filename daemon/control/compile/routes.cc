@@ -1,5 +1,6 @@
 #include "daemon/control/compile/routes.h"
 
+#include "daemon/control/compile/gateways.h"
 #include "daemon/control/compile/rules.h"
 
 #include <fmt/core.h>
@@ -126,10 +127,6 @@ void overlay_route(HostRoutes::Route& base, HttpRouteSpec newer, const std::stri
     spec.source = newer.source;
 }
 
-bool applies_to_mesh(const std::vector<std::string>& gateways) {
-    return gateways.empty() || std::ranges::find(gateways, "mesh") != gateways.end();
-}
-
 // The delegate's uri must lie within the root's; nothing when it does not.
 bool narrow_uri(const std::optional<StringMatch>& root, std::optional<StringMatch>& inner) {
     using Kind = StringMatch::Kind;
@@ -241,8 +238,9 @@ void overlay_routes(std::vector<HostRoutes::Route>& base,
 
 RouteBook::RouteBook(const std::vector<ObjectPtr>& objects,
                      const model::MeshConfig& mesh,
-                     FindingSink& findings)
-    : mesh_(mesh) {
+                     FindingSink& findings,
+                     Audience audience)
+    : mesh_(mesh), audience_(std::move(audience)) {
     for (const ObjectPtr& object : objects) {
         if (std::get<VirtualServiceSpec>(object->spec).hosts.empty()) {
             delegates_[object->key] = object;
@@ -250,7 +248,7 @@ RouteBook::RouteBook(const std::vector<ObjectPtr>& objects,
     }
     for (const ObjectPtr& object : objects) {
         const auto& spec = std::get<VirtualServiceSpec>(object->spec);
-        auto part = std::make_unique<Part>(Part{object, mesh_routes(*object, findings)});
+        auto part = std::make_unique<Part>(Part{object, our_routes(*object, findings)});
         if (part->routes.empty()) {
             continue;
         }
@@ -290,18 +288,27 @@ void RouteBook::report_conflicts(const std::string& host,
     }
 }
 
-std::vector<HttpRouteSpec> RouteBook::mesh_routes(const Object& object,
-                                                  FindingSink& findings) const {
+bool RouteBook::concerns_us(const std::vector<std::string>& gateways, const std::string& ns) const {
+    if (gateways.empty()) {
+        return audience_.contains("mesh");
+    }
+    return std::ranges::any_of(gateways, [&](const std::string& written) {
+        return audience_.contains(gateway_key(written, ns));
+    });
+}
+
+std::vector<HttpRouteSpec> RouteBook::our_routes(const Object& object,
+                                                 FindingSink& findings) const {
     const auto& spec = std::get<VirtualServiceSpec>(object.spec);
-    bool mesh = applies_to_mesh(spec.gateways);
+    bool ours = concerns_us(spec.gateways, object.key.ns);
     std::vector<HttpRouteSpec> out;
     for (const HttpRouteSpec& written : spec.http) {
         HttpRouteSpec route = written;
         std::erase_if(route.matches, [&](const MatchSpec& match) {
-            return match.gateways.empty() ? !mesh : !applies_to_mesh(match.gateways);
+            return match.gateways.empty() ? !ours : !concerns_us(match.gateways, object.key.ns);
         });
-        bool concerns_mesh = written.matches.empty() ? mesh : !route.matches.empty();
-        if (!concerns_mesh) {
+        bool concerned = written.matches.empty() ? ours : !route.matches.empty();
+        if (!concerned) {
             continue;
         }
         if (route.delegate_name.empty()) {
@@ -369,8 +376,12 @@ HostRoutesPtr RouteBook::join(const std::vector<const Part*>& parts, const std::
     if (visible.empty()) {
         return nullptr;
     }
+    bool oldest = mesh_.conflict_resolution == model::ConflictResolution::oldest;
+    if (oldest && !audience_.contains("mesh")) {
+        return append(visible);
+    }
     auto out = std::make_shared<HostRoutes>();
-    if (mesh_.conflict_resolution == model::ConflictResolution::oldest) {
+    if (oldest) {
         // Private to the client's namespace, then exported to it, then public (§1.6).
         auto rank = [&](const Part* part) {
             const auto& targets = std::get<VirtualServiceSpec>(part->object->spec).export_to;
@@ -393,6 +404,22 @@ HostRoutesPtr RouteBook::join(const std::vector<const Part*>& parts, const std::
         }
         out->source = part->object->ref;
     }
+    return out;
+}
+
+// Istio's way at an ingress gateway (§1.6): all routes in order of creation, those that take
+// everything last, of which the first is the only one that ever acts.
+HostRoutesPtr RouteBook::append(const std::vector<const Part*>& parts) const {
+    auto out = std::make_shared<HostRoutes>();
+    std::vector<HostRoutes::Route> last;
+    for (const Part* part : parts) {
+        for (const HttpRouteSpec& route : part->routes) {
+            auto& list = match_key(route).empty() ? last : out->routes;
+            list.push_back({route, part->object->key.ns});
+        }
+        out->source = part->object->ref;
+    }
+    out->routes.insert(out->routes.end(), last.begin(), last.end());
     return out;
 }
 

@@ -25,16 +25,20 @@ struct HostRoutes {
 };
 using HostRoutesPtr = std::shared_ptr<const HostRoutes>;
 
+// For whom routes are wanted: {"mesh"}, or the gateways ("ns/name") of one listener.
+using Audience = std::set<std::string>;
+
 class RouteBook {
 public:
     // `objects`: VirtualServices in order of creation.
     RouteBook(const std::vector<ObjectPtr>& objects,
               const model::MeshConfig& mesh,
-              FindingSink& findings);
+              FindingSink& findings,
+              Audience audience = {"mesh"});
 
     // Null when no VirtualService seen from `client_ns` names the host exactly or by wildcard.
     HostRoutesPtr find(const std::string& client_ns, const std::string& host);
-    // Every host (`*.suffix` included) that some VirtualService names for the mesh.
+    // Every host (`*.suffix` included) that some VirtualService names for the audience.
     std::vector<std::string> hosts() const;
     // Namespaces that see other VirtualServices than the rest, with the hosts concerned.
     const std::map<std::string, std::set<std::string>>& special() const { return special_; }
@@ -42,10 +46,12 @@ public:
 private:
     struct Part {
         ObjectPtr object;
-        std::vector<HttpRouteSpec> routes;  // only what concerns the mesh; delegates resolved
+        std::vector<HttpRouteSpec> routes;  // only what concerns the audience; delegates resolved
     };
     HostRoutesPtr join(const std::vector<const Part*>& parts, const std::string& client_ns);
-    std::vector<HttpRouteSpec> mesh_routes(const Object& object, FindingSink& findings) const;
+    bool concerns_us(const std::vector<std::string>& gateways, const std::string& ns) const;
+    std::vector<HttpRouteSpec> our_routes(const Object& object, FindingSink& findings) const;
+    HostRoutesPtr append(const std::vector<const Part*>& parts) const;
     void splice_delegate(const HttpRouteSpec& root,
                          FindingSink& findings,
                          std::vector<HttpRouteSpec>& out) const;
@@ -54,6 +60,7 @@ private:
                           FindingSink& findings) const;
 
     const model::MeshConfig& mesh_;
+    Audience audience_;
     std::map<ObjectKey, ObjectPtr> delegates_;
     std::vector<std::unique_ptr<Part>> parts_;
     std::map<std::string, std::vector<const Part*>> by_host_;

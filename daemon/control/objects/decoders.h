@@ -27,6 +27,8 @@ ObjectSpec decode_network_policy(const DecodeContext& context);
 
 ObjectSpec decode_virtual_service(const DecodeContext& context);
 ObjectSpec decode_destination_rule(const DecodeContext& context);
+ObjectSpec decode_gateway(const DecodeContext& context);
+ObjectSpec decode_secret(const DecodeContext& context);
 ObjectSpec decode_peer_authentication(const DecodeContext& context);
 
 // Legacy kinds: a RouteRule's element of http[] and a DestinationPolicy's trafficPolicy are read by
@@ -43,6 +45,7 @@ ObjectSpec decode_pod_sandbox(const DecodeContext& context);
 ObjectSpec decode_node_status(const DecodeContext& context);
 
 // Shared pieces.
+model::GatewayRole decode_gateway_role(FieldReader& mesh_config);  // its member `gateway`
 LabelSelector decode_label_selector(Report& report, const Node* node, const std::string& path);
 std::optional<model::RetryPolicy>
 decode_retry_policy(const DecodeContext& context, const Node* node, const std::string& path);

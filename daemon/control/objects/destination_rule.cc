@@ -290,9 +290,6 @@ std::optional<model::ClientTls> read_tls(FieldReader& policy) {
         reader.error_here("insecureSkipVerify cannot be set with caCertificates or "
                           "subjectAltNames");
     }
-    if (tls.mode == Mode::simple || tls.mode == Mode::mutual) {
-        policy.report().warn("ORL003", reader.line(), reader.path(), "accepted, not enforced yet");
-    }
     return tls;
 }
 

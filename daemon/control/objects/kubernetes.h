@@ -14,7 +14,6 @@ namespace orlop::control {
 
 struct NamespaceSpec {};  // labels are in ObjectMeta
 struct ServiceAccountSpec {};
-struct SecretSpec {};  // contents are not kept; credentials are read where they are used
 
 struct ContainerPort {
     std::string name;

@@ -141,6 +141,7 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
         mesh.default_retry = *std::move(policy);
     }
     read_exclusions(spec, mesh.exclusions);
+    mesh.gateway = decode_gateway_role(spec);
     return out;
 }
 

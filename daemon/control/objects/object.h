@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/control/finding.h"
+#include "daemon/control/objects/gateway.h"
 #include "daemon/control/objects/kubernetes.h"
 #include "daemon/control/objects/legacy.h"
 #include "daemon/control/objects/mesh.h"
@@ -46,6 +47,7 @@ using ObjectSpec = std::variant<Recorded,
                                 NetworkPolicySpec,
                                 VirtualServiceSpec,
                                 DestinationRuleSpec,
+                                GatewaySpec,
                                 PeerAuthenticationSpec,
                                 RouteRuleSpec,
                                 DestinationPolicySpec,

@@ -365,7 +365,8 @@ const std::string acceptances[] = {
     pa("  selector: {matchLabels: {a: b}}\n  portLevelMtls: {80: {mode: DISABLE}}\n"),
     mesh("  {accessLog: json, revisions: [asm-1-22], conflictResolution: oldest}\n"),
     "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\"}}",
-    "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {}\n",
+    "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec:\n"
+    "  servers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: ['*']}]\n",
     "apiVersion: config.istio.io/v1alpha2\nkind: RouteRule\nmetadata: {name: r}\n"
     "spec: {destination: {name: a}}\n",
 };

@@ -193,10 +193,20 @@ const std::vector<WireCase> wire_cases = {
      },
      Wire::hbone,
      R::captured},
-    {"DR SIMPLE",
-     [](W&, W&, P& p, M&) { set_tls(p, Mode::simple); },
-     Wire::refused,
-     R::tls_origination_missing},
+    {"DR SIMPLE towards a captured pod: TLS inside the mesh's own wire",
+     [](W&, W& c, P& p, M&) {
+         c.local = false;
+         set_tls(p, Mode::simple);
+     },
+     Wire::hbone,
+     R::captured},
+    {"DR MUTUAL towards a plain pod",
+     [](W&, W& c, P& p, M&) {
+         c.enrol_wanted = c.redirected = false;
+         set_tls(p, Mode::mutual);
+     },
+     Wire::plaintext,
+     R::not_enrolled},
 };
 
 TEST(WireFor, every_state_of_both_ends) {
