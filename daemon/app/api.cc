@@ -246,6 +246,18 @@ json Api::pods_json() {
             {"leaving", std::move(leaving)}};
 }
 
+namespace {
+
+json gateways_json(const GatewayListeners& listeners) {
+    json out = json::array();
+    for (const GatewayPortStatus& port : listeners.status()) {
+        out.push_back({{"address", port.address.to_string()}, {"failure", port.failure}});
+    }
+    return out;
+}
+
+}  // namespace
+
 runtime::Task<admin::Response> Api::status() {
     auto uids = std::make_shared<const std::vector<std::string>>(daemon_.enrolment().redirected());
     std::function<std::size_t(proxy::ProxyCore&)> count = [uids](proxy::ProxyCore& core) {
@@ -279,6 +291,7 @@ runtime::Task<admin::Response> Api::status() {
                  {"certificates", daemon_.certificates().status().size()},
                  {"caNotAfter", rfc3339(daemon_.certificates().ca_not_after())},
                  {"logLinesDropped", log_lines_dropped()},
+                 {"gateways", gateways_json(daemon_.gateways())},
                  {"pods", pods_json()}};
     co_return answer(body);
 }

@@ -329,7 +329,10 @@ Result<void> carry_out(const ApplyPlan& plan) {
         }
         if (change.action == "deleted") {
             lab::remove_file(change.path);
-        } else if (auto written = lab::write_atomically(change.path, change.text); !written) {
+            continue;
+        }
+        auto readers = change.key.kind == "Secret" ? lab::Readers::owner : lab::Readers::everybody;
+        if (auto written = lab::write_atomically(change.path, change.text, readers); !written) {
             return fail(written.error().kind,
                         change.key.to_string() + ": " + written.error().context +
                             "; check that the configuration directory can be written");

@@ -80,9 +80,9 @@ Result<void> GatewayListeners::open(const SocketAddress& address) {
 
 void GatewayListeners::reconcile(const model::Snapshot& snapshot) {
     introduce(snapshot);
-    std::set<SocketAddress> wanted;
+    std::map<SocketAddress, model::ObjectRefPtr> wanted;
     for (const auto& gateway : snapshot.gateways()) {
-        wanted.insert(gateway->address);
+        wanted.emplace(gateway->address, gateway->source);
     }
     std::erase_if(open_, [&](const SocketAddress& address) {
         if (wanted.contains(address)) {
@@ -94,7 +94,7 @@ void GatewayListeners::reconcile(const model::Snapshot& snapshot) {
         return true;
     });
     std::erase_if(failed_, [&](const auto& entry) { return !wanted.contains(entry.first); });
-    for (const SocketAddress& address : wanted) {
+    for (const auto& [address, source] : wanted) {
         if (open_.contains(address)) {
             continue;
         }
@@ -105,12 +105,15 @@ void GatewayListeners::reconcile(const model::Snapshot& snapshot) {
             log_line(LogLevel::info, "app", "gateway: listens on {}", address.to_string());
             continue;
         }
-        std::string& known = failed_[address];
-        bool silent = is_no_family(opened.error()) && address.ip.to_string() == "::";
-        if (known != opened.error().context && !silent) {
-            log_line(LogLevel::error, "app", "gateway: {}", opened.error().context);
+        if (is_no_family(opened.error()) && address.ip.to_string() == "::") {
+            continue;
         }
-        known = opened.error().context;
+        std::string& known = failed_[address];
+        std::string failure = source->to_string() + ": " + opened.error().context;
+        if (known != failure) {
+            log_line(LogLevel::error, "app", "gateway: {}", failure);
+        }
+        known = std::move(failure);
     }
 }
 

@@ -66,7 +66,9 @@ Cluster::Cluster(LabConfig config, LabFile images)
 void Cluster::write_object(const char* kind, const Key& key, const std::string& text) {
     const std::string path =
         layout_.config_dir() + "/" + object_file_name(kind, key.first, key.second);
-    if (auto written = write_atomically(path, text); !written) {
+    if (auto written = write_atomically(
+            path, text, std::string_view(kind) == "Secret" ? Readers::owner : Readers::everybody);
+        !written) {
         note("{}", written.error().context);
     }
 }

@@ -195,11 +195,12 @@ std::string object_file_name(std::string_view kind, std::string_view ns, std::st
                       : fmt::format("lab-{}-{}-{}.yaml", lower, ns, name);
 }
 
-Result<void> write_atomically(const std::string& path, std::string_view text) {
+Result<void> write_atomically(const std::string& path, std::string_view text, Readers readers) {
     // The leading dot keeps the half-written file out of directory watchers' sight.
     const std::size_t slash = path.rfind('/');
     const std::string beside = path.substr(0, slash + 1) + "." + path.substr(slash + 1) + ".new";
-    UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    const mode_t mode = readers == Readers::owner ? 0600 : 0644;
+    UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (!file.valid()) {
         return fail_errno(errno, "write " + beside);
     }

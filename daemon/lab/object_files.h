@@ -42,7 +42,10 @@ render_sandbox(const PodView& view, const std::string& netns, const std::string&
 // lab-<kind>-<ns>-<name>.yaml, lower case; ns is left out when empty.
 std::string object_file_name(std::string_view kind, std::string_view ns, std::string_view name);
 
-Result<void> write_atomically(const std::string& path, std::string_view text);
+enum class Readers : unsigned char { everybody, owner };
+Result<void> write_atomically(const std::string& path,
+                              std::string_view text,
+                              Readers readers = Readers::everybody);
 Result<std::string> read_text_file(const std::string& path);  // bounded by yaml_file_bytes_max
 void remove_file(const std::string& path);                    // absent is fine
 

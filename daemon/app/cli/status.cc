@@ -90,6 +90,13 @@ void print_table(Session& session, const json& nodes) {
     }
     fmt::print(session.out, "{}", table.render());
     for (const json& node : nodes) {
+        for (const json& port : node.value("gateways", json::array())) {
+            std::string failure = port.value("failure", "");
+            fmt::print(session.out,
+                       "{}: gateway {}\n",
+                       node.value("node", ""),
+                       failure.empty() ? "listens on " + port.value("address", "") : failure);
+        }
         for (const json& pod : node["pods"]["pending"]) {
             fmt::print(session.out,
                        "{}: {} is not enrolled: {}\n",

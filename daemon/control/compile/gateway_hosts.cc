@@ -29,6 +29,19 @@ std::string meeting(const std::string& one, const std::string& other) {
     return model::name_covers(one, other) ? other : model::name_covers(other, one) ? one : "";
 }
 
+std::vector<std::string> all_meetings(const std::vector<std::string>& ones,
+                                      const std::vector<std::string>& others) {
+    std::vector<std::string> out;
+    for (const std::string& one : ones) {
+        for (const std::string& other : others) {
+            if (std::string both = meeting(one, other); !both.empty()) {
+                out.push_back(std::move(both));
+            }
+        }
+    }
+    return out;
+}
+
 // Sent to https with host and path as they are (Envoy: require_tls ALL).
 model::HttpRoute https_redirect(const model::ObjectRefPtr& source) {
     model::HttpRoute route;
@@ -134,13 +147,7 @@ void GatewayHosts::add_bytes(const BoundServer& server,
             bool for_port =
                 spec.ports.empty() || std::ranges::find(spec.ports, port_) != spec.ports.end();
             model::GatewayByteRoute route;
-            for (const std::string& sni : spec.sni_hosts) {
-                for (const std::string& name : names) {
-                    if (std::string both = meeting(sni, name); !both.empty()) {
-                        route.server_names.push_back(std::move(both));
-                    }
-                }
-            }
+            route.server_names = all_meetings(spec.sni_hosts, names);
             if (for_port && (!by_name || !route.server_names.empty())) {
                 route.choice = assembler_.add_byte_route(spec, object->key.ns, port_);
                 routes.push_back(std::move(route));
