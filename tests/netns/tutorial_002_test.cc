@@ -1,6 +1,7 @@
-// Tutorial 002, steps 1 to 3, with the tutorial's own YAML applied in its order and nothing deleted
-// between: orlop overlays objects for one host. Its Gateway is left out: pods call the frontend
-// through the mesh.
+// Tutorial 002 with its own YAML, applied in its order and nothing deleted between: orlop overlays
+// objects for one host. Each row brings up the application and everything that the tutorial applied
+// before.
+#include "tests/support/await.h"
 #include "tests/support/chance.h"
 #include "tests/support/mesh_lab.h"
 #include "tests/support/text.h"
@@ -30,6 +31,15 @@ protected:
             apply_tutorial(file);
         }
         enrol("default");
+    }
+    void apply_all(std::initializer_list<const char*> files) {
+        for (const char* file : files) {
+            apply_tutorial(file);
+        }
+    }
+    // kubectl logs POD -c istio-proxy
+    std::string proxy_log(const std::string& deployment) {
+        return ctl({"logs", "default/" + pod(deployment).name});
     }
     // Never more than three at a time: beyond that a retry budget would have its say.
     Tally calls(const std::string& host, long count) {
@@ -80,6 +90,19 @@ TEST_F(Tutorial002, row_1_the_frontend_answers_through_the_mesh_as_its_upstreams
     EXPECT_NE(page.text.find("\"name\": \"frontend\""), std::string::npos) << page.text;
     EXPECT_NE(page.text.find("http://product"), std::string::npos) << page.text;
     EXPECT_NE(metrics().find("istio_requests_total"), std::string::npos);
+}
+
+TEST_F(Tutorial002, row_1_the_application_is_reachable_through_its_gateway) {
+    application();
+    apply_tutorial("002-gateway.yaml");
+    const std::string url = "http://" + node().ip + "/";
+    const Tally outside = load("outside/stranger", url, {"-n", "30", "-c", "6", "-t", "20s"});
+    EXPECT_EQ(outside.timeouts + outside.refused, 0) << outside.text;
+    EXPECT_EQ(outside.errors, outside.count(500)) << outside.text;
+    const auto bounds = binomial_bounds(30, error_share);
+    EXPECT_GE(outside.errors, bounds.low) << outside.text;
+    EXPECT_LE(outside.errors, bounds.high) << outside.text;
+    EXPECT_EQ(lines_in_log("frontend", " GET / "), 30);
 }
 
 TEST_F(Tutorial002, row_2_slow_calls_fail_at_their_timeout_and_errors_do_not_get_fewer) {

@@ -8,6 +8,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
 namespace orlop::support {
 namespace {
 
@@ -22,6 +27,26 @@ protected:
         for (const char* file : files) {
             apply_tutorial(file, home);
         }
+    }
+    // The spans that the collector has, by trace.
+    std::map<std::string, std::vector<nlohmann::json>> collected() {
+        std::map<std::string, std::vector<nlohmann::json>> traces;
+        std::istringstream lines(log_of("outside/zipkin"));
+        for (std::string line; std::getline(lines, line);) {
+            if (!line.starts_with('[')) {
+                continue;
+            }
+            for (auto& span : nlohmann::json::parse(line, nullptr, false)) {
+                traces[span["traceId"]].push_back(span);
+            }
+        }
+        return traces;
+    }
+    // Spans of calls of a host.
+    static long count_of(const std::vector<nlohmann::json>& spans, const std::string& host) {
+        return std::ranges::count_if(spans, [&](const nlohmann::json& span) {
+            return span["name"].get<std::string>().starts_with(host);
+        });
     }
     // Answers of ratings as reviews v3 had them.
     long ratings_answered(int status) {

@@ -32,17 +32,6 @@ spec:
 
 constexpr const char* far_pods = R"(
 apiVersion: v1
-kind: ServiceAccount
-metadata: {name: echo}
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo}
-spec:
-  selector: {app: echo}
-  ports: [{name: http, port: 80, targetPort: 8080}]
----
-apiVersion: v1
 kind: Pod
 metadata: {name: echo, labels: {app: echo}}
 spec:
@@ -96,7 +85,7 @@ class TwoNodes : public MeshLab {
 protected:
     void far_echo() {
         start({.nodes = 2});
-        apply("pods.yaml", far_pods);
+        apply("pods.yaml", echo_service_yaml + "---" + far_pods);
         enrol("default");
     }
     std::string tap_file() { return location_.state_dir + "/wire.pcap"; }
@@ -185,7 +174,7 @@ protected:
 
 TEST_F(TwoNodes, no_byte_of_a_request_is_on_the_wire_but_mutual_tls_is) {
     start({.nodes = 2});
-    apply("pods.yaml", far_pods);
+    apply("pods.yaml", echo_service_yaml + "---" + far_pods);
     {
         WireTap tap(node("n1").netns, "uplink", tap_file());
         ASSERT_TRUE(tap.listening());
@@ -275,7 +264,7 @@ TEST_F(TwoNodes, a_server_that_speaks_first_is_heard_and_its_bytes_are_not_on_th
 
 TEST_F(TwoNodes, tls_of_the_applications_themselves_passes_end_to_end) {
     start({.nodes = 2});
-    apply("pods.yaml", far_pods);
+    apply("pods.yaml", echo_service_yaml + "---" + far_pods);
     here({"openssl",
           "req",
           "-x509",

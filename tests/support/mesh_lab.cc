@@ -78,7 +78,7 @@ std::string with_images(std::string images, const std::vector<std::string>& entr
 
 }  // namespace
 
-const char* const echo_yaml = R"(
+const std::string echo_service_yaml = R"(
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: echo}
@@ -89,7 +89,9 @@ metadata: {name: echo}
 spec:
   selector: {app: echo}
   ports: [{name: http, port: 80, targetPort: 8080}]
----
+)";
+
+const std::string echo_yaml = echo_service_yaml + R"(---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: echo}

@@ -118,7 +118,8 @@ long lines_with(const std::string& text, const std::vector<std::string>& parts);
 
 // Pods of most tests: `echo` (http-echo, two replicas, service ports 80 and 8080 by pod address),
 // `client` and `stranger` (idle), each with a service account of its own.
-extern const char* const echo_yaml;
+extern const std::string echo_service_yaml;  // its service and account alone
+extern const std::string echo_yaml;
 extern const char* const client_yaml;
 
 }  // namespace orlop::support
