@@ -66,9 +66,7 @@ Cluster::Cluster(LabConfig config, LabFile images)
 void Cluster::write_object(const char* kind, const Key& key, const std::string& text) {
     const std::string path =
         layout_.config_dir() + "/" + object_file_name(kind, key.first, key.second);
-    if (auto written = write_atomically(
-            path, text, std::string_view(kind) == "Secret" ? Readers::owner : Readers::everybody);
-        !written) {
+    if (auto written = write_atomically(path, text); !written) {
         note("{}", written.error().context);
     }
 }
@@ -235,7 +233,8 @@ Result<std::string> Cluster::apply_other(const OtherObject& object) {
     const auto before = read_text_file(path);
     const char* what = !before ? "created" : *before == object.text ? "unchanged" : "configured";
     if (!before || *before != object.text) {
-        if (auto written = write_atomically(path, object.text); !written) {
+        const auto readers = object.kind == "Secret" ? Readers::owner : Readers::everybody;
+        if (auto written = write_atomically(path, object.text, readers); !written) {
             return std::unexpected(written.error());
         }
     }

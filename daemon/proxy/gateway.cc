@@ -7,6 +7,8 @@
 #include "daemon/net/tls_identity.h"
 #include "daemon/proxy/finish.h"
 
+#include <optional>
+
 namespace orlop::proxy {
 namespace {
 
@@ -86,7 +88,10 @@ runtime::Task<Result<void>> end_tls(Conversation& conversation,
     if (identity == nullptr) {
         co_return fail(ErrorKind::internal, "the TLS context of the server is not there yet");
     }
+    // The stream lives on inside what tls_accept makes of it, or ends with it.
+    std::optional<LiveStream> live(std::in_place, conversation.pod->live, *conversation.stream);
     auto accepted = co_await net::tls_accept(std::move(conversation.stream), *identity);
+    live.reset();
     if (!accepted) {
         co_return std::unexpected(accepted.error());
     }
