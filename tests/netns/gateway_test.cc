@@ -226,7 +226,8 @@ TEST_F(Gateway, ends_tls_by_name_and_judges_clients) {
     const std::string moved = curl(here_url() + "/a?b=c", {"-i", "-H", "Host: shop.example.com"});
     EXPECT_THAT(moved, HasSubstr("HTTP/1.1 301"));
     EXPECT_THAT(moved, HasSubstr("location: https://shop.example.com/a?b=c"));
-    const std::string findings = ask("/v1/findings").dump();
+    const std::string findings = ask("/analyze").dump();
+    EXPECT_THAT(findings, HasSubstr("\"findings\""));
     EXPECT_THAT(findings, Not(HasSubstr("PRIVATE")));
     EXPECT_THAT(findings, Not(HasSubstr("ORL032")));  // files of Secrets are their owner's
 }
@@ -268,6 +269,54 @@ TEST_F(Gateway, follows_new_certificates_and_ports_while_requests_flow) {
     ASSERT_TRUE(load.await_attempts(40));
     const auto& end = load.stop();
     EXPECT_EQ(end.failed(), 0U) << load.failures();
+}
+
+TEST_F(Gateway, istio_mutual_takes_callers_whom_the_meshs_own_ca_vouches_for) {
+    root("other-ca");
+    certificate("stranger", "a.example.org", "other-ca");
+    begin();
+    const std::string ca = location_.state_dir + "/ca/";
+    fs::copy_file(ca + "root-cert.pem", file("ca.pem"));
+    fs::copy_file(ca + (fs::exists(ca + "ca-cert.pem") ? "ca-cert.pem" : "root-cert.pem"),
+                  file("mesh.pem"));
+    fs::copy_file(ca + "ca-key.pem", file("mesh.key"));
+    certificate("member", "a.example.org", "mesh");
+    apply("to-echo.yaml", to_echo);
+    apply("gateway.yaml", gateway(https(443, "edge.example.com", "mode: ISTIO_MUTUAL")));
+    // The gateway shows its SPIFFE identity, which curl cannot compare with a name.
+    auto show = [&](const std::string& who) {
+        return trusting("edge.example.com",
+                        443,
+                        {"-k", "--cert", file(who + ".pem"), "--key", file(who + ".key")});
+    };
+    const std::string url = "https://edge.example.com/";
+    EXPECT_TRUE(
+        await([&] { return curl(url, show("member")).find("status=200") != std::string::npos; },
+              patience));
+    EXPECT_THAT(curl(url, show("stranger")), HasSubstr("status=000"));
+    EXPECT_THAT(curl(url, trusting("edge.example.com", 443, {"-k"})), HasSubstr("status=000"));
+    const std::string shown =
+        run_on("n1",
+               {"/bin/sh",
+                "-c",
+                "openssl s_client -connect " + node().ip +
+                    ":443 -servername edge.example.com < /dev/null 2>/dev/null | "
+                    "openssl x509 -noout -ext subjectAltName"});
+    EXPECT_THAT(shown, HasSubstr("/sa/istio-ingressgateway-service-account"));
+}
+
+TEST_F(Gateway, a_port_that_cannot_be_bound_is_reported_with_the_gateway_that_wants_it) {
+    begin();
+    apply("to-echo.yaml", to_echo);
+    // orlopd's own metrics have the port.
+    apply("gateway.yaml",
+          gateway("  - port: {number: 15020, name: taken, protocol: HTTP}\n    hosts: ['*']\n"));
+    const std::string status = ask("/status").dump();
+    EXPECT_THAT(status, HasSubstr("cannot listen on 0.0.0.0:15020"));
+    EXPECT_THAT(status, HasSubstr("Gateway default/web"));
+    apply("gateway.yaml", gateway(plain_server));
+    EXPECT_THAT(curl(here_url()), HasSubstr("status=200"));
+    EXPECT_THAT(ask("/status").dump(), Not(HasSubstr("cannot listen")));
 }
 
 class GatewayAndTlsPods : public Gateway {
