@@ -2,6 +2,7 @@
 
 #include "daemon/control/objects/validate.h"
 #include "daemon/control/yaml_document.h"
+#include "daemon/model/authorization.h"
 
 #include <fmt/core.h>
 
@@ -190,6 +191,25 @@ json object_json(const control::StoredObject& entry, const control::Findings& co
     return out;
 }
 
+json policy_names(const std::vector<model::AuthorizationPolicyPtr>& policies) {
+    json out = json::array();
+    for (const auto& policy : policies) {
+        out.push_back(policy->source->ns + "/" + policy->source->name +
+                      (policy->dry_run ? " (dry run)" : ""));
+    }
+    return out;
+}
+
+// AuthorizationPolicies that apply to the pod, by action.
+json authorization_json(const model::AuthorizationPtr& all) {
+    if (all == nullptr) {
+        return json::object();
+    }
+    return {{"deny", policy_names(all->deny)},
+            {"allow", policy_names(all->allow)},
+            {"audit", policy_names(all->audit)}};
+}
+
 json policy_row(const model::Workload& workload) {
     json ports = json::object();
     for (const auto& [port, mode] : workload.port_mtls) {
@@ -199,6 +219,7 @@ json policy_row(const model::Workload& workload) {
             {"pod", workload.name},
             {"mtls", mode_name(workload.mtls)},
             {"portLevelMtls", std::move(ports)},
+            {"authorization", authorization_json(workload.authorization)},
             {"networkPolicy", workload.network_policy_selected},
             {"enrolled", workload.enrol_wanted}};
 }

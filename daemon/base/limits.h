@@ -103,6 +103,8 @@ inline constexpr std::size_t yaml_open_brackets_max =
 inline constexpr std::size_t yaml_files_max = 100'000;
 inline constexpr std::size_t regex_bytes_max = 1024;
 inline constexpr std::size_t findings_per_object_max = 64;
+inline constexpr std::size_t authorization_rules_max = 512;  // of one AuthorizationPolicy
+inline constexpr std::size_t authorization_path_operators_max = 5;
 inline constexpr std::size_t compile_findings_max = 10'000;
 
 // Telemetry.

@@ -35,15 +35,6 @@ ObjectSpec decode_recorded(const DecodeContext& context) {
     return Recorded{};
 }
 
-ObjectSpec refuse_authorization(const DecodeContext& context) {
-    context.report.error(context.root.line,
-                         "",
-                         "authorization is not enforced yet, and a rule that cannot be enforced "
-                         "must not look as if it were",
-                         "remove the object, or close ports with a NetworkPolicy");
-    return Recorded{};
-}
-
 constexpr std::initializer_list<std::string_view> v1 = {"v1"};
 constexpr std::initializer_list<std::string_view> networking = {"v1", "v1beta1", "v1alpha3"};
 constexpr std::initializer_list<std::string_view> security = {"v1", "v1beta1"};
@@ -77,7 +68,16 @@ constexpr Kind kinds[] = {
      security,
      Scope::namespaced,
      decode_peer_authentication},
-    {"security.istio.io", "AuthorizationPolicy", security, Scope::namespaced, refuse_authorization},
+    {"security.istio.io",
+     "AuthorizationPolicy",
+     security,
+     Scope::namespaced,
+     decode_authorization_policy},
+    {"security.istio.io",
+     "RequestAuthentication",
+     security,
+     Scope::namespaced,
+     refuse_request_authentication},
     {"config.istio.io", "RouteRule", legacy, Scope::namespaced, decode_route_rule},
     {"config.istio.io", "DestinationPolicy", legacy, Scope::namespaced, decode_destination_policy},
     {"config.istio.io", "EgressRule", legacy, Scope::namespaced, decode_recorded},

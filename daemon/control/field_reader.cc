@@ -115,11 +115,14 @@ FieldReader::~FieldReader() {
             continue;
         }
         std::string_view near = nearest_name(field.key, known_);
-        report_.warn("ORL002",
-                     field.line,
-                     path_of(std::string_view(field.key).substr(0, 80)),
-                     "unknown field, ignored",
-                     near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
+        std::string path = path_of(std::string_view(field.key).substr(0, 80));
+        std::string hint = near.empty() ? "" : fmt::format("did you mean \"{}\"?", near);
+        if (unknown_ == UnknownFields::refused) {
+            report_.error(field.line, std::move(path), "unknown field", std::move(hint));
+        } else {
+            report_.warn(
+                "ORL002", field.line, std::move(path), "unknown field, ignored", std::move(hint));
+        }
     }
 }
 

@@ -49,7 +49,8 @@ private:
 };
 
 enum class ZeroDuration : unsigned char { refused, allowed };
-enum class UnknownFields : unsigned char { reported, ignored };
+// `refused`: where a misspelt condition would open what it was meant to close.
+enum class UnknownFields : unsigned char { reported, refused, ignored };
 
 class FieldReader {
 public:

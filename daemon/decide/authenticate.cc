@@ -1,5 +1,7 @@
 #include "daemon/decide/authenticate.h"
 
+#include "daemon/decide/authorize.h"
+
 #include <algorithm>
 
 namespace orlop::decide {
@@ -47,6 +49,23 @@ WireChoice captured_wire(const model::Workload* source,
         return {Wire::hbone, WireReason::network_policy};
     }
     return {Wire::same_node, WireReason::captured_same_node};
+}
+
+// On the same node one proxy speaks for both ends, so it says here what the callee's end would.
+// Where that end reads requests, they take the way on which it does.
+WireChoice authorized_wire(const model::Workload* source,
+                           const model::Endpoint& endpoint,
+                           const WireChoice& choice) {
+    const model::Workload& callee = *endpoint.workload;
+    if (choice.wire != Wire::same_node || callee.authorization == nullptr) {
+        return choice;
+    }
+    if (authorization_needs_requests(callee, endpoint.address.port)) {
+        return {Wire::hbone, WireReason::requests_judged};
+    }
+    auto verdict = authorize_connection(*source, callee, endpoint.address);
+    return verdict.allowed ? choice
+                           : WireChoice{Wire::refused, WireReason::not_authorized, verdict.details};
 }
 
 }  // namespace
@@ -101,6 +120,8 @@ std::string_view wire_name(Wire wire) {
         return "hbone";
     case Wire::same_node:
         return "same_node";
+    case Wire::delivery:
+        return "delivery";
     case Wire::refused:
         return "refused";
     }
@@ -127,10 +148,14 @@ std::string_view wire_reason_name(WireReason reason) {
         return "a NetworkPolicy selects one of the ends";
     case WireReason::shortcut_off:
         return "sameNodeShortcut is off";
+    case WireReason::requests_judged:
+        return "an AuthorizationPolicy of the callee asks about requests";
     case WireReason::strict_not_redirected:
         return "the callee is STRICT and its capture is not confirmed; check its node's orlopd";
     case WireReason::mutual_tls_demanded:
         return "the DestinationRule demands ISTIO_MUTUAL and the callee has no mesh TLS";
+    case WireReason::not_authorized:
+        return "an AuthorizationPolicy of the callee refuses";
     }
     return "";
 }
@@ -147,7 +172,7 @@ WireChoice wire_for(const model::Workload* source,
         choice = wire_by_capture(*endpoint.workload, endpoint.address.port);
     }
     if (choice.wire == Wire::hbone) {
-        return captured_wire(source, *endpoint.workload, mesh);
+        return authorized_wire(source, endpoint, captured_wire(source, *endpoint.workload, mesh));
     }
     if (choice.wire == Wire::plaintext && mode == Mode::istio_mutual) {
         // PeerAuthentication DISABLE stops nothing that is captured: its node still speaks HBONE.

@@ -45,7 +45,9 @@ struct InboundDecision {
 };
 InboundDecision judge_inbound(const model::Workload& callee, const InboundConnection& connection);
 
-enum class Wire : unsigned char { plaintext, hbone, same_node, refused };
+// `delivery`: from a pod's arriving end to the app in its own namespace; never an answer of
+// wire_for.
+enum class Wire : unsigned char { plaintext, hbone, same_node, delivery, refused };
 std::string_view wire_name(Wire wire);
 
 enum class WireReason : unsigned char {
@@ -56,17 +58,21 @@ enum class WireReason : unsigned char {
     not_yet_redirected,  // enrolled, capture not confirmed, plaintext permitted
     captured,            // HBONE
     captured_same_node,
-    network_policy,  // same node, but a NetworkPolicy selects an end: HBONE
-    shortcut_off,    // same node, but MeshConfig turns the shortcut off: HBONE
+    network_policy,   // same node, but a NetworkPolicy selects an end: HBONE
+    shortcut_off,     // same node, but MeshConfig turns the shortcut off: HBONE
+    requests_judged,  // same node, but a policy of the callee asks about requests: HBONE
     // refused
     strict_not_redirected,  // STRICT callee whose capture is not confirmed
     mutual_tls_demanded,    // DestinationRule ISTIO_MUTUAL towards a callee without mesh TLS
+    not_authorized,         // same node: an AuthorizationPolicy of the callee
 };
 std::string_view wire_reason_name(WireReason reason);
 
 struct WireChoice {
     Wire wire = Wire::refused;
     WireReason reason = WireReason::outside_mesh;
+    // not_authorized: which policy, as in AuthorizationVerdict; lives as long as the callee.
+    std::string_view details{};
 };
 // `source` may be null (a caller that is no known pod): then never same_node. `policy` may be null.
 WireChoice wire_for(const model::Workload* source,

@@ -1,6 +1,7 @@
 #include "daemon/decide/retry.h"
 
 #include "daemon/base/limits.h"
+#include "daemon/decide/authorize.h"
 
 #include <algorithm>
 #include <array>
@@ -98,6 +99,9 @@ GiveUp hard_stop(const Policy& policy, const TryOutcome& outcome, const RetryCon
     if (outcome.failure == FailureKind::overflow) {
         return GiveUp::overflow;
     }
+    if (outcome.failure == FailureKind::denied) {
+        return GiveUp::denied;
+    }
     return policy.attempts == 0 ? GiveUp::disabled : GiveUp::none;
 }
 
@@ -129,6 +133,8 @@ std::string_view failure_name(FailureKind kind) {
         return "overflow";
     case FailureKind::protocol_error:
         return "protocol error";
+    case FailureKind::denied:
+        return "denied by the callee's policy";
     }
     return "";
 }
@@ -155,6 +161,8 @@ std::string_view give_up_name(GiveUp why) {
         return "all attempts were used";
     case GiveUp::budget:
         return "too many retries in flight";
+    case GiveUp::denied:
+        return "a denial is never retried";
     }
     return "";
 }
@@ -175,6 +183,7 @@ std::string_view retry_condition(const model::RetryPolicy& policy, const TryOutc
         return condition_of_response(policy, outcome);
     case FailureKind::overflow:
     case FailureKind::route_timeout:
+    case FailureKind::denied:
         return "";
     default:
         return condition_of_failure(policy.on, outcome.failure);
@@ -283,6 +292,8 @@ FailureReply failure_reply(FailureKind kind, Retried retried) {
         return FailureReply{504, "UT", "upstream_per_try_timeout", timeout_body, false};
     case FailureKind::route_timeout:
         return FailureReply{504, "UT", "response_timeout", timeout_body, false};
+    case FailureKind::denied:
+        return FailureReply{403, "", unknown_denial_details, access_denied_body, false};
     }
     return FailureReply{};
 }

@@ -33,6 +33,7 @@ enum class FailureKind : unsigned char {
     route_timeout,   // the route's whole time is over
     overflow,        // a pool limit
     protocol_error,  // the upstream's bytes are not HTTP
+    denied,          // AuthorizationPolicy at the callee: never repeated
 };
 std::string_view failure_name(FailureKind kind);
 
@@ -78,6 +79,7 @@ enum class GiveUp : unsigned char {
     rate_limited,    // x-envoy-ratelimited without that condition
     exhausted,       // flag URX
     budget,          // flag UO: too many retries in flight
+    denied,          // policy would say the same again
 };
 std::string_view give_up_name(GiveUp why);
 

@@ -61,6 +61,7 @@ struct MeshConfig {
     bool shadow_host_suffix = true;
     std::optional<std::uint64_t> fault_seed;  // fixes the dice of faults, splits and mirrors
     TracingConfig tracing;
+    bool inbound_http_telemetry = false;  // read HTTP at the callee's end for its metrics
     RetryPolicy default_retry;  // used when a route has no `retries`
     CaptureExclusions exclusions;
     GatewayRole gateway;

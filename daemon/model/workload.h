@@ -13,6 +13,7 @@
 namespace orlop::model {
 
 using Labels = std::map<std::string, std::string, std::less<>>;
+struct Authorization;  // daemon/model/authorization.h
 
 // PeerAuthentication mtls.mode (istio-semantics §9).
 enum class MtlsMode : unsigned char { unset, disable, permissive, strict };
@@ -54,6 +55,7 @@ struct Workload {
     MtlsMode mtls = MtlsMode::permissive;
     std::map<std::uint16_t, MtlsMode> port_mtls;
     std::vector<std::uint16_t> probe_ports;  // ports named by kubelet probes
+    std::shared_ptr<const Authorization> authorization;  // null: no policy, everything is allowed
     CaptureExclusions exclusions;
 
     std::string netns;   // path of the network namespace; only when local and known

@@ -6,6 +6,7 @@
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/labels.h"
 #include "daemon/proxy/relay.h"
+#include "daemon/proxy/tcp_meter.h"
 #include "daemon/proxy/upstream_pool.h"
 
 namespace orlop::proxy {
@@ -19,6 +20,14 @@ struct ByteRoute {
     const model::Service* service = nullptr;
     telemetry::RequestRecord record;
 };
+
+// On the same node nobody else watches over the callee's policy: its entry in the list of what it
+// let in, on this core.
+LocalPodPtr same_node_callee(ProxyCore& core, const ByteRoute& route) {
+    return route.wire.wire == decide::Wire::same_node
+               ? core.find_pod(route.wire.endpoint.workload->uid)
+               : nullptr;
+}
 
 // A caller that is cut while its upstream is being connected ends the attempt; one that has only
 // ended its side may still wait for an answer.
@@ -75,6 +84,7 @@ bool choose(Conversation& conversation, ByteRoute& route) {
     if (choice.wire == decide::Wire::refused) {
         route.record.flags.add(ResponseFlag::DENY);
         route.record.transport_failure = decide::wire_reason_name(choice.reason);
+        route.record.termination_details = route.record.keep(choice.details);
         return false;
     }
     return true;
@@ -110,7 +120,7 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
                                    telemetry::RequestProtocol::tcp,
                                    telemetry::SecurityPolicy::unknown,
                                    route.pinned->snapshot->mesh().cluster_id});
-    series->tcp_opened();
+    TcpMeter meter(core.loop(), *series);
     auto closing = net::Closing::reset;
     if (allowed) {
         route.record.upstream_host = route.wire.endpoint.address;
@@ -124,18 +134,38 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
         auto upstream = co_await open_wire(route.wire);
         conversation.stream->watch_end(nullptr, nullptr);
         if (!upstream) {
-            route.record.flags.add(ResponseFlag::UF);
+            bool denied = upstream.error().kind == ErrorKind::denied;
+            route.record.flags.add(denied ? ResponseFlag::DENY : ResponseFlag::UF);
             route.record.transport_failure = route.record.keep(upstream.error().context);
         } else {
-            auto outcome = co_await relay(*conversation.stream, **upstream);
+            std::optional<JudgedStream> judged;
+            auto callee = same_node_callee(core, route);
+            if (callee != nullptr) {
+                meter.report_to(*traffic_series(core.metrics(),
+                                                {telemetry::Reporter::destination,
+                                                 caller.get(),
+                                                 route.wire.endpoint.workload.get(),
+                                                 route.service,
+                                                 telemetry::RequestProtocol::tcp,
+                                                 telemetry::SecurityPolicy::kernel_attested,
+                                                 route.pinned->snapshot->mesh().cluster_id}));
+                judged.emplace(callee->judged,
+                               *conversation.stream,
+                               Caller{caller->identity, conversation.peer.ip},
+                               route.wire.endpoint.address,
+                               Looked::no);
+            }
+            co_await relay_into(*conversation.stream, **upstream, meter.outcome());
+            const RelayOutcome& outcome = meter.outcome();
+            if (judged && judged->cut()) {
+                route.record.flags.add(ResponseFlag::DENY);
+            }
             route.record.bytes_received = outcome.to_second;
             route.record.bytes_sent = outcome.to_first;
-            series->tcp_bytes(outcome.to_second, outcome.to_first);
             closing = outcome.failure ? net::Closing::reset : net::Closing::orderly;
             co_await (*upstream)->close(closing);
         }
     }
-    series->tcp_closed();
     finish_record(core, *route.pinned, route.record);
     co_return closing;
 }

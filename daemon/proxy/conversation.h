@@ -13,6 +13,8 @@
 
 namespace orlop::proxy {
 
+class InboundHttp;
+
 // Where a connection from outside entered (proxy/gateway.h).
 struct Ingress {
     SocketAddress listener;   // as the Snapshot names it
@@ -28,6 +30,7 @@ struct Conversation {
     SocketAddress original;                         // where the caller wanted to go
     SocketAddress peer;                             // who called
     std::optional<Ingress> ingress = std::nullopt;  // at a gateway
+    InboundHttp* arriving = nullptr;                // at the callee's end, its requests read there
 };
 
 // The three kinds of captured connection (DESIGN §6); each owns the conversation to its end.

@@ -38,6 +38,7 @@ void ProxyCore::publish(model::SnapshotPtr snapshot) {
     for (auto& [uid, pod] : pods_) {
         if (auto workload = snapshot->share_workload(uid)) {
             pod->workload = std::move(workload);
+            pod->judged.judge_again(*snapshot, *pod->workload);
         }
         if (pod->tunnels) {
             pod->tunnels->prune(*snapshot);

@@ -13,6 +13,7 @@
 #include "daemon/net/connector.h"
 #include "daemon/net/listener.h"
 #include "daemon/net/tls_identity.h"
+#include "daemon/proxy/arrival.h"
 #include "daemon/proxy/live_streams.h"
 #include "daemon/runtime/core.h"
 #include "daemon/runtime/drain.h"
@@ -53,7 +54,8 @@ struct LocalPod {
     std::unique_ptr<net::Listener> inbound;
     std::unique_ptr<net::Listener> hbone;
     std::map<SocketAddress, std::unique_ptr<net::Listener>> gateway;  // on every core
-    LiveStreams live;  // captured connections, for forced ends and for counting
+    LiveStreams live;      // captured connections, for forced ends and for counting
+    JudgedStreams judged;  // connections to this pod that policy let in as bytes
     std::unordered_map<std::uint64_t, std::shared_ptr<DestinationState>> destinations;
     std::unique_ptr<TunnelClients> tunnels;
     std::vector<std::weak_ptr<Tunnel>> accepted;  // HBONE connections of peers, for GOAWAY

@@ -5,6 +5,7 @@
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/gateway.h"
+#include "daemon/proxy/inbound_http.h"
 #include "daemon/proxy/labels.h"
 
 #include <functional>
@@ -65,6 +66,8 @@ void Exchange::reset() {
     cut_ = Cut::none;
     interrupt_.reset();
     awaiting_head_ = false;
+    denial_details_ = {};
+    arriving_ = nullptr;
     upload_done_.clear();
     record_.reset();
 }
@@ -140,7 +143,8 @@ void Exchange::count_at(std::shared_ptr<Pool> pool) {
 
 runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     begin(conversation);
-    std::optional<LocalAnswer> answer = route(conversation);
+    std::optional<LocalAnswer> answer =
+        arriving_ != nullptr ? enter(conversation) : route(conversation);
     auto keep = route_ != nullptr && route_->retries.attempts > 0 ? RequestBody::Keep::for_retry
                                                                   : RequestBody::Keep::no;
     body_.begin(request_, *conversation.stream, keep);
@@ -179,6 +183,7 @@ void Exchange::begin(Conversation& conversation) {
     pinned_ = core_.pinned();
     caller_ = conversation.pod->workload;
     edge_ = conversation.ingress ? &*conversation.ingress : nullptr;
+    arriving_ = conversation.arriving;
     core_.metrics().add(telemetry::CoreCounter::requests);
     record_.started = core_.loop().now();
     record_.started_wall = std::chrono::system_clock::now();
@@ -200,6 +205,9 @@ void Exchange::begin(Conversation& conversation) {
         given = request_id_.view();
     }
     record_.request_id = record_.keep(given);
+    if (arriving_ != nullptr) {
+        arriving_->describe(record_, *caller_);
+    }
 }
 
 // From here to the end of the request: a caller that leaves ends whatever is done for it. While its
@@ -213,7 +221,8 @@ void Exchange::watch_downstream(net::Stream& downstream) {
     }
 }
 
-std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
+// The path as it is judged, matched and sent on.
+std::optional<LocalAnswer> Exchange::read_path() {
     if (request_.method_kind == h1::Method::connect) {
         return LocalAnswer{405, "CONNECT is not served here", "", "connect_refused"};
     }
@@ -223,6 +232,30 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
         return LocalAnswer{400, uri::fault_text(path.error()), "DPE", "path_normalization_failed"};
     }
     path_ = *path;
+    return std::nullopt;
+}
+
+decide::RequestView Exchange::request_view(std::uint16_t port) const {
+    return {request_.method,
+            path_,
+            request_.query,
+            edge_ != nullptr ? edge_->scheme : std::string_view("http"),
+            request_.authority,
+            {&request_.fields,
+             request_.fields.count,
+             [](const void* context, std::size_t i) {
+                 const auto& field = static_cast<const FieldList*>(context)->items[i];
+                 return decide::HeaderField{field.name, field.value};
+             }},
+            port,
+            &caller_->labels,
+            caller_->ns};
+}
+
+std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
+    if (auto refusal = read_path()) {
+        return refusal;
+    }
     const model::Snapshot& snapshot = *pinned_->snapshot;
     model::OutboundTarget target;
     std::uint16_t port = conversation.original.port;
@@ -242,21 +275,7 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     if (host == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
     }
-    decide::RequestView view{request_.method,
-                             path_,
-                             request_.query,
-                             conversation.ingress ? conversation.ingress->scheme : "http",
-                             request_.authority,
-                             {&request_.fields,
-                              request_.fields.count,
-                              [](const void* context, std::size_t i) {
-                                  const auto& field =
-                                      static_cast<const FieldList*>(context)->items[i];
-                                  return decide::HeaderField{field.name, field.value};
-                              }},
-                             port,
-                             &caller_->labels,
-                             caller_->ns};
+    decide::RequestView view = request_view(port);
     route_ = decide::match_route(*host, view, &match_);
     if (route_ == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
@@ -380,8 +399,8 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
             }
             auto reply = decide::failure_reply(
                 outcome.failure, tries_ > 1 ? decide::Retried::yes : decide::Retried::no);
-            co_return LocalAnswer{
-                reply.status, reply.body, reply.flag, reply.details, reply.overloaded};
+            auto details = denial_details_.empty() ? reply.details : denial_details_;
+            co_return LocalAnswer{reply.status, reply.body, reply.flag, details, reply.overloaded};
         }
         discard_response();
         retrying.emplace(state_->budget.retries);
@@ -426,8 +445,13 @@ bool Exchange::may_retry(const decide::TryOutcome& outcome, decide::RetryDecisio
 void Exchange::close_record(const Conversation& conversation) {
     record_.bytes_received = body_.bytes();
     record_.request_bytes += body_.bytes();
-    core_.metrics().count_path(record_.path_taken);
     record_.duration = core_.loop().now() - record_.started;
+    if (arriving_ != nullptr) {
+        arriving_->count(*caller_, record_);
+        finish_record(core_, *pinned_, record_);
+        return;
+    }
+    core_.metrics().count_path(record_.path_taken);
     telemetry::TrafficSeries* series = nullptr;
     auto labels = [&](telemetry::Reporter reporter,
                       const model::Workload* callee,

@@ -61,6 +61,9 @@ private:
     // exchange.cc: the phases
     void begin(Conversation& conversation);
     std::optional<LocalAnswer> route(Conversation& conversation);
+    std::optional<LocalAnswer> enter(const Conversation& conversation);  // exchange_inbound.cc
+    std::optional<LocalAnswer> read_path();
+    decide::RequestView request_view(std::uint16_t port) const;
     LocalAnswer redirect();
     std::optional<LocalAnswer> choose_destination(Conversation& conversation);
     runtime::Task<std::optional<LocalAnswer>> inject_fault();
@@ -72,6 +75,7 @@ private:
     // exchange_try.cc: one try
     runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
     runtime::Task<decide::WireChoice> settle_wire();
+    bool note_denial(const Error& error, const model::Endpoint& endpoint);
     void
     note_try(const model::Endpoint& endpoint, const decide::Pick& pick, telemetry::PathTaken path);
     runtime::Task<decide::TryOutcome> exchange_bytes(Conversation& conversation);
@@ -102,6 +106,7 @@ private:
 
     // exchange_edits.cc: heads as they are sent on
     Result<std::size_t> write_upstream_head();
+    void edit_request();
     Result<std::size_t> write_downstream_head(h1::Framing framing, h1::ConnectionFate fate);
     void edit(h1::FieldEdit::Kind kind, std::string_view name, std::string_view value);
     void edit_headers(const model::HeaderOps& ops);
@@ -151,6 +156,8 @@ private:
     Cut cut_ = Cut::none;
     net::Interrupt interrupt_;  // of whatever is waited for without a connection
     bool awaiting_head_ = false;
+    InboundHttp* arriving_ = nullptr;  // at the callee's end
+    std::string_view denial_details_;  // set once policy has refused the connection of a try
     telemetry::RequestId request_id_;
     telemetry::RequestRecord record_;
 };

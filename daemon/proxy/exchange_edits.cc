@@ -89,8 +89,7 @@ void Exchange::edit_at_edge() {
     edit(Kind::remove, "x-envoy-external-address", {});
 }
 
-Result<std::size_t> Exchange::write_upstream_head() {
-    edits_.clear();
+void Exchange::edit_request() {
     bool from_envoy = request_.fields.find(Known::x_forwarded_client_cert) != nullptr;
     for (const Field& field : request_.fields) {
         from_envoy = from_envoy || starts_with_envoy(field.name);
@@ -109,6 +108,13 @@ Result<std::size_t> Exchange::write_upstream_head() {
     edit_headers(route_->request_headers);
     if (weighted_ != nullptr) {
         edit_headers(weighted_->request_headers);
+    }
+}
+
+Result<std::size_t> Exchange::write_upstream_head() {
+    edits_.clear();
+    if (arriving_ == nullptr) {  // at the callee's end the caller's node has done this
+        edit_request();
     }
     h1::RequestRewrite how;
     how.path = rewritten_path();
@@ -132,7 +138,7 @@ Result<std::size_t> Exchange::write_upstream_head() {
 
 Result<std::size_t> Exchange::write_downstream_head(h1::Framing framing, h1::ConnectionFate fate) {
     edits_.clear();
-    if (!response_.interim && !response_.switches_protocol) {
+    if (!response_.interim && !response_.switches_protocol && arriving_ == nullptr) {
         auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(core_.loop().now() -
                                                                             record_.started);
         record_.upstream_service_time = waited;

@@ -1,4 +1,5 @@
 // One try of an exchange: an endpoint, a connection, the request out, the response's head in.
+#include "daemon/decide/authorize.h"
 #include "daemon/proxy/exchange.h"
 #include "daemon/proxy/gateway.h"
 
@@ -156,6 +157,9 @@ static TryOutcome failed_connect(const Error& error, bool timed_out) {
 // A STRICT callee that is being enrolled cannot be reached for the moment its node needs: waiting
 // that long beats refusing the request.
 runtime::Task<decide::WireChoice> Exchange::settle_wire() {
+    if (arriving_ != nullptr) {
+        co_return decide::WireChoice{decide::Wire::delivery, decide::WireReason::captured};
+    }
     constexpr Duration step = std::chrono::milliseconds(10);
     Instant until =
         core_.loop().now() + remaining(std::chrono::milliseconds(limits::capture_wait_ms));
@@ -166,6 +170,9 @@ runtime::Task<decide::WireChoice> Exchange::settle_wire() {
         if (!hopeful || cut_ != Cut::none || core_.loop().now() >= until) {
             if (choice.wire == decide::Wire::refused) {
                 record_.transport_failure = decide::wire_reason_name(choice.reason);
+            }
+            if (choice.reason == decide::WireReason::not_authorized) {
+                denial_details_ = record_.keep(choice.details);
             }
             co_return choice;
         }
@@ -190,6 +197,18 @@ void Exchange::note_try(const model::Endpoint& endpoint,
         record_.destination_workload = record_.keep(endpoint.workload->workload_name);
         record_.destination_namespace = record_.keep(endpoint.workload->ns);
     }
+}
+
+// Whether policy is what keeps us from the endpoint: this proxy's view of it, or that of the
+// callee's node, which does not say which policy it was. This node's snapshot usually knows.
+bool Exchange::note_denial(const Error& error, const model::Endpoint& endpoint) {
+    bool by_peer = error.kind == ErrorKind::denied && error.side == Side::upstream;
+    if (by_peer && endpoint.workload != nullptr) {
+        auto verdict = decide::authorize_connection(*caller_, *endpoint.workload, endpoint.address);
+        denial_details_ =
+            verdict.allowed ? decide::unknown_denial_details : record_.keep(verdict.details);
+    }
+    return !denial_details_.empty();
 }
 
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
@@ -227,6 +246,10 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
         if (!acquired) {
             if (wire.wire != decide::Wire::refused) {
                 record_.transport_failure = record_.keep(acquired.error().context);
+            }
+            if (note_denial(acquired.error(), endpoint)) {
+                outcome.failure = FailureKind::denied;
+                break;
             }
             state_->series->add(ClusterCounter::cx_connect_fail);
             bool route_over = cut_ == Cut::route_timeout ||

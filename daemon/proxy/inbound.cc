@@ -1,12 +1,15 @@
-// Connections that arrive at a pod: plaintext on its own ports, and HBONE on 15008. Both are
-// judged first, then handed to the app over its own loopback with the caller's address.
+// Connections that arrive at a pod: plaintext on its own ports, and HBONE on 15008. Each is judged
+// (PeerAuthentication, AuthorizationPolicy), then handed to the app over its own loopback with the
+// caller's address: as bytes, or request by request where a policy asks about requests.
 #include "daemon/base/log.h"
 #include "daemon/decide/authenticate.h"
 #include "daemon/net/tcp_stream.h"
+#include "daemon/proxy/arrival.h"
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/finish.h"
-#include "daemon/proxy/labels.h"
-#include "daemon/proxy/relay.h"
+#include "daemon/proxy/first_look.h"
+#include "daemon/proxy/inbound_http.h"
+#include "daemon/proxy/inbound_report.h"
 #include "daemon/proxy/tunnel.h"
 
 #include <algorithm>
@@ -17,18 +20,32 @@ namespace {
 using telemetry::ResponseFlag;
 using telemetry::SecurityPolicy;
 
-struct Delivery {
-    ProxyCore* core = nullptr;
-    LocalPodPtr pod;
-    SocketAddress app;
-    SocketAddress caller;
+// How the caller learns what became of its connection: by the answer to its CONNECT as long as it
+// has none, else by an end.
+struct Door {
+    Tunnel* tunnel = nullptr;  // null: plaintext
+    TunnelStream* stream = nullptr;
+    bool open = false;
+
+    void admit() {
+        if (tunnel != nullptr && !std::exchange(open, true)) {
+            tunnel->respond(*stream, 200, h2::StreamEnd::open);
+        }
+    }
+    net::Closing refuse(std::uint16_t status) const {
+        if (tunnel == nullptr || open) {
+            return net::Closing::reset;
+        }
+        tunnel->respond(*stream, status, h2::StreamEnd::ended);
+        return net::Closing::orderly;
+    }
 };
 
 runtime::Task<Result<std::unique_ptr<net::TcpStream>>> connect_to_app(const Delivery& delivery) {
     std::optional<IpAddress> from;
     bool transparent = delivery.core->pinned()->snapshot->mesh().transparent_source;
-    if (transparent && delivery.caller.ip.is_v4() == delivery.app.ip.is_v4()) {
-        from = delivery.caller.ip;
+    if (transparent && delivery.caller.address.is_v4() == delivery.app.ip.is_v4()) {
+        from = delivery.caller.address;
     }
     net::ConnectRequest wish{delivery.pod->network.get(),
                              delivery.app,
@@ -37,102 +54,176 @@ runtime::Task<Result<std::unique_ptr<net::TcpStream>>> connect_to_app(const Deli
     co_return co_await net::connect(delivery.core->loop(), delivery.core->sockets(), wish);
 }
 
-// The arriving end of a TCP conversation in metrics and log. For HTTP the caller's node has
-// counted the request; here only bytes are known.
-struct InboundReport {
-    ProxyCore& core;
-    PinnedPtr pinned;
-    telemetry::TrafficSeries* series = nullptr;
-    telemetry::RequestRecord record;
+void log_refusal(const Delivery& delivery, std::string_view why) {
+    log_line(LogLevel::info,
+             "proxy",
+             "refused {} -> {}/{} {}: {}",
+             delivery.caller.identity ? delivery.caller.identity->to_string()
+                                      : delivery.caller.address.to_string(),
+             delivery.pod->workload->ns,
+             delivery.pod->workload->name,
+             delivery.app.to_string(),
+             why);
+}
 
-    InboundReport(const Delivery& delivery, const SpiffeId* peer, SecurityPolicy security)
-        : core(*delivery.core), pinned(core.pinned()) {
-        const model::Snapshot& snapshot = *pinned->snapshot;
-        const model::Workload* source = snapshot.find_workload(delivery.caller.ip);
-        if (source != nullptr && peer != nullptr && source->identity != *peer) {
-            source = nullptr;  // an address is no identity
+// Whether AuthorizationPolicies let the connection in as bytes; notes in the report when not.
+bool admitted(const Delivery& delivery, InboundReport& report) {
+    auto workload = delivery.pod->workload;
+    bool probe = !delivery.caller.identity && is_probe(*delivery.core->pinned()->snapshot,
+                                                       *workload,
+                                                       delivery.caller.address,
+                                                       delivery.app.port);
+    if (workload->authorization == nullptr || probe || !workload->enrol_wanted) {
+        return true;
+    }
+    auto verdict = decide::authorize(*workload, delivery.caller.view(delivery.app), nullptr);
+    report.note(verdict);
+    if (!verdict.allowed) {
+        delivery.core->metrics().add(telemetry::CoreCounter::refused_authorization);
+        log_refusal(delivery, verdict.details);
+    }
+    return verdict.allowed;
+}
+
+// Bytes: judged as one connection, and judged again by every new snapshot while they flow.
+runtime::Task<net::Closing>
+deliver_bytes(Delivery delivery, Door* door, net::Stream* stream, Looked looked) {
+    InboundReport report(delivery);
+    if (!admitted(delivery, report)) {
+        auto closing = door->refuse(401);
+        report.finish();
+        co_return closing;
+    }
+    auto closing = net::Closing::reset;
+    auto app = co_await connect_to_app(delivery);
+    if (!app) {
+        report.record.flags.add(ResponseFlag::UF);
+        report.record.transport_failure = report.record.keep(app.error().context);
+        closing = door->refuse(503);
+    } else {
+        door->admit();
+        JudgedStream judged(delivery.pod->judged, *stream, delivery.caller, delivery.app, looked);
+        co_await relay_into(*stream, **app, report.meter.outcome());
+        if (judged.cut()) {
+            report.record.flags.add(ResponseFlag::DENY);
+            delivery.core->metrics().add(telemetry::CoreCounter::refused_authorization);
         }
-        auto target = snapshot.resolve_outbound(delivery.pod->workload->ns, delivery.app);
-        series = traffic_series(core.metrics(),
-                                {telemetry::Reporter::destination,
-                                 source,
-                                 delivery.pod->workload.get(),
-                                 target.service,
-                                 telemetry::RequestProtocol::tcp,
-                                 security,
-                                 snapshot.mesh().cluster_id});
-        series->tcp_opened();
-        record.kind = telemetry::ExchangeKind::tcp;
-        record.direction = telemetry::Direction::inbound;
-        record.started = core.loop().now();
-        record.started_wall = std::chrono::system_clock::now();
-        record.downstream_local = delivery.app;
-        record.downstream_remote = delivery.caller;
-        record.upstream_host = delivery.app;
-        record.generation = snapshot.generation();
-        if (source != nullptr) {
-            record.source_workload = source->workload_name;
-            record.source_namespace = source->ns;
-        }
-        record.destination_workload = delivery.pod->workload->workload_name;
-        record.destination_namespace = delivery.pod->workload->ns;
+        closing = report.meter.outcome().failure ? net::Closing::reset : net::Closing::orderly;
+        co_await (*app)->close(closing);
     }
-    void count(const RelayOutcome& outcome) {
-        record.bytes_received = outcome.to_second;
-        record.bytes_sent = outcome.to_first;
-        series->tcp_bytes(outcome.to_second, outcome.to_first);
+    report.finish();
+    co_return closing;
+}
+
+enum class Service : unsigned char { requests, bytes, refuse, none };
+
+// Bytes that an HTTP server might still take for a request, lenient as many are: where a policy
+// asks about requests, the strict parser has the say over them.
+bool textual(std::string_view bytes) {
+    unsigned char first = bytes.empty() ? 0 : static_cast<unsigned char>(bytes.front());
+    return (first >= 0x20 && first < 0x7F) || first == '\r' || first == '\n' || first == '\t';
+}
+
+// On a port where a policy asks about requests nobody gets past it by waiting: the first bytes are
+// waited for as long as for any idle connection.
+runtime::Task<Service> choose_service(Conversation& conversation, Reading reading) {
+    bool judged = decide::authorization_needs_requests(*conversation.pod->workload,
+                                                       conversation.original.port);
+    bool patient = judged || reading == Reading::requests;
+    LiveStream live(conversation.pod->live, *conversation.stream);
+    live.between_requests(conversation.stream.get());
+    switch (co_await first_look(conversation,
+                                patient ? limits::downstream_idle_ms : limits::protocol_look_ms)) {
+    case h1::Looks::http1:
+        co_return Service::requests;
+    case h1::Looks::http2:
+        co_return judged ? Service::refuse : Service::bytes;
+    case h1::Looks::undecided:
+        co_return patient ? Service::none : Service::bytes;
+    case h1::Looks::other:
+        break;
     }
-    void finish() {
-        series->tcp_closed();
-        finish_record(core, *pinned, record);
+    bool strict = reading == Reading::requests || textual(conversation.stream->input());
+    co_return judged&& strict ? Service::requests : Service::bytes;
+}
+
+Reading reading_for(const Delivery& delivery) {
+    const model::Snapshot& snapshot = *delivery.core->pinned()->snapshot;
+    const model::Workload& callee = *delivery.pod->workload;
+    bool probe = !delivery.caller.identity &&
+                 is_probe(snapshot, callee, delivery.caller.address, delivery.app.port);
+    return probe || !callee.enrol_wanted ? Reading::bytes
+                                         : reading_of(snapshot, callee, delivery.app);
+}
+
+// What the pod's ports and policies make of the connection; ends with the stream closed.
+runtime::Task<void> deliver(Delivery delivery, Door door, std::unique_ptr<net::Stream> stream) {
+    ProxyCore& core = *delivery.core;
+    Conversation conversation{
+        &core, delivery.pod, std::move(stream), delivery.app, delivery.caller_socket};
+    auto closing = net::Closing::reset;
+    auto reading = reading_for(delivery);
+    auto service = Service::bytes;
+    if (reading != Reading::bytes) {
+        door.admit();
+        service = co_await choose_service(conversation, reading);
     }
-};
+    switch (service) {
+    case Service::requests: {
+        InboundHttp http(core, *delivery.pod, delivery.caller, delivery.app, delivery.security);
+        conversation.arriving = &http;
+        closing = co_await serve_http(conversation);
+        break;
+    }
+    case Service::bytes: {
+        bool judged =
+            decide::authorization_needs_requests(*delivery.pod->workload, delivery.app.port);
+        auto looked = reading != Reading::bytes && judged ? Looked::yes : Looked::no;
+        LiveStream live(delivery.pod->live, *conversation.stream);
+        closing = co_await deliver_bytes(delivery, &door, conversation.stream.get(), looked);
+        break;
+    }
+    case Service::refuse:
+        core.metrics().add(telemetry::CoreCounter::refused_authorization);
+        log_refusal(delivery, "a policy asks about requests, and HTTP/2 is not read here");
+        break;
+    case Service::none:  // left before it asked for anything
+        closing = conversation.stream->failure() ? net::Closing::reset : net::Closing::orderly;
+        break;
+    }
+    co_await conversation.stream->close(closing);
+}
 
 // One stream of a peer's tunnel: 400 what is no tunnel to us, 401 whom policy refuses, 503 when
 // the app does not answer, else 200 and bytes.
 runtime::Task<void> serve_tunnel_stream(Delivery delivery,
                                         std::unique_ptr<TunnelStream> stream,
                                         TunnelRequest request,
-                                        SpiffeId peer,
                                         std::shared_ptr<Tunnel> tunnel) {
     auto drain = delivery.core->watch_drain();
-    LiveStream live(delivery.pod->live, *stream);
     auto workload = delivery.pod->workload;
     auto target = SocketAddress::parse(request.authority);
     bool ours = request.kind == h2::RequestKind::tunnel && target &&
                 std::ranges::find(workload->addresses, target->ip) != workload->addresses.end();
+    Door door{tunnel.get(), stream.get()};
     std::uint16_t refusal = ours ? 0 : 400;
-    InboundReport report(
-        {delivery.core, delivery.pod, ours ? *target : delivery.app, delivery.caller},
-        &peer,
-        SecurityPolicy::mutual_tls);
     if (ours) {
         delivery.app = *target;
-        auto verdict = decide::judge_inbound(
-            *workload,
-            {decide::InboundTransport::mutual_tls, decide::SourceKind::other, target->port, &peer});
+        auto verdict = decide::judge_inbound(*workload,
+                                             {decide::InboundTransport::mutual_tls,
+                                              decide::SourceKind::other,
+                                              target->port,
+                                              &*delivery.caller.identity});
         refusal = verdict.allowed ? 0 : 401;
     }
-    if (refusal == 0) {
-        auto app = co_await connect_to_app(delivery);
-        if (!app) {
-            report.record.flags.add(ResponseFlag::UF);
-            report.record.transport_failure = report.record.keep(app.error().context);
-            refusal = 503;
-        } else {
-            tunnel->respond(*stream, 200, h2::StreamEnd::open);
-            auto outcome = co_await relay(*stream, **app);
-            report.count(outcome);
-            auto closing = outcome.failure ? net::Closing::reset : net::Closing::orderly;
-            co_await (*app)->close(closing);
-            co_await stream->close(closing);
-        }
-    }
     if (refusal != 0) {
-        tunnel->respond(*stream, refusal, h2::StreamEnd::ended);
-        co_await stream->close(net::Closing::orderly);
+        InboundReport report(delivery);
+        report.finish();
+        auto closing = door.refuse(refusal);
+        co_await stream->close(closing);
+        co_return;
     }
-    report.finish();
+    co_await deliver(delivery, door, std::move(stream));
 }
 
 }  // namespace
@@ -140,7 +231,6 @@ runtime::Task<void> serve_tunnel_stream(Delivery delivery,
 runtime::Task<void> serve_inbound(Conversation conversation) {
     ProxyCore& core = *conversation.core;
     auto drain = core.watch_drain();
-    LiveStream live(conversation.pod->live, *conversation.stream);
     auto pinned = core.pinned();
     auto source = pinned->snapshot->is_node_address(conversation.peer.ip)
                       ? decide::SourceKind::this_node
@@ -148,37 +238,26 @@ runtime::Task<void> serve_inbound(Conversation conversation) {
     auto verdict = decide::judge_inbound(
         *conversation.pod->workload,
         {decide::InboundTransport::plaintext, source, conversation.original.port, nullptr});
-    Delivery delivery{&core, conversation.pod, conversation.original, conversation.peer};
-    InboundReport report(delivery, nullptr, SecurityPolicy::none);
-    auto closing = net::Closing::reset;
+    Delivery delivery{&core,
+                      conversation.pod,
+                      conversation.original,
+                      {std::nullopt, conversation.peer.ip},
+                      conversation.peer,
+                      SecurityPolicy::none};
     // A pod that is leaving takes plaintext again while its listeners wait for live connections.
     bool leaving = !conversation.pod->workload->enrol_wanted;
-    if (!verdict.allowed && !leaving) {
-        core.metrics().add(telemetry::CoreCounter::refused_strict);
-        report.record.flags.add(ResponseFlag::DENY);
-        report.record.transport_failure = decide::inbound_reason_name(verdict.reason);
-        log_line(LogLevel::info,
-                 "proxy",
-                 "refused {} -> {}/{} {}: {}",
-                 conversation.peer.to_string(),
-                 conversation.pod->workload->ns,
-                 conversation.pod->workload->name,
-                 conversation.original.to_string(),
-                 decide::inbound_reason_name(verdict.reason));
-    } else {
-        auto app = co_await connect_to_app(delivery);
-        if (!app) {
-            report.record.flags.add(ResponseFlag::UF);
-            report.record.transport_failure = report.record.keep(app.error().context);
-        } else {
-            auto outcome = co_await relay(*conversation.stream, **app);
-            report.count(outcome);
-            closing = outcome.failure ? net::Closing::reset : net::Closing::orderly;
-            co_await (*app)->close(closing);
-        }
+    if (verdict.allowed || leaving) {
+        co_await deliver(delivery, Door{}, std::move(conversation.stream));
+        co_return;
     }
+    LiveStream live(conversation.pod->live, *conversation.stream);
+    InboundReport report(delivery);
+    core.metrics().add(telemetry::CoreCounter::refused_strict);
+    report.record.flags.add(ResponseFlag::DENY);
+    report.record.transport_failure = decide::inbound_reason_name(verdict.reason);
+    log_refusal(delivery, decide::inbound_reason_name(verdict.reason));
     report.finish();
-    co_await conversation.stream->close(closing);
+    co_await conversation.stream->close(net::Closing::reset);
 }
 
 runtime::Task<void> serve_hbone(Conversation conversation) {
@@ -213,20 +292,24 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
     net::TlsStream& transport = **tls;
     LiveStream live(conversation.pod->live, transport);
     auto shared = std::make_shared<std::weak_ptr<Tunnel>>();
-    Delivery delivery{&core, conversation.pod, conversation.original, conversation.peer};
-    auto tunnel = Tunnel::create(std::move(*tls),
-                                 h2::Role::server,
-                                 [delivery, peer = *peer, shared](
-                                     std::unique_ptr<TunnelStream> stream, TunnelRequest request) {
-                                     if (auto owner = shared->lock()) {
-                                         delivery.core->scope().spawn(&serve_tunnel_stream,
-                                                                      delivery,
-                                                                      std::move(stream),
-                                                                      std::move(request),
-                                                                      peer,
-                                                                      std::move(owner));
-                                     }
-                                 });
+    Delivery delivery{&core,
+                      conversation.pod,
+                      conversation.original,
+                      {*peer, conversation.peer.ip},
+                      conversation.peer,
+                      SecurityPolicy::mutual_tls};
+    auto tunnel = Tunnel::create(
+        std::move(*tls),
+        h2::Role::server,
+        [delivery, shared](std::unique_ptr<TunnelStream> stream, TunnelRequest request) {
+            if (auto owner = shared->lock()) {
+                delivery.core->scope().spawn(&serve_tunnel_stream,
+                                             delivery,
+                                             std::move(stream),
+                                             std::move(request),
+                                             std::move(owner));
+            }
+        });
     if (!tunnel) {
         co_await transport.close(net::Closing::reset);
         co_return;

@@ -36,6 +36,11 @@ telemetry::TrafficSeries* traffic_series(telemetry::CoreMetrics& metrics,
     telemetry::TrafficLabels labels;
     labels.reporter = request.reporter;
     labels.source = labels_of(request.source, source_principal, request.cluster_id);
+    if (request.source == nullptr && request.source_identity != nullptr) {
+        source_principal = request.source_identity->to_string();
+        labels.source.principal = source_principal;
+        labels.source.workload_namespace = request.source_identity->ns;
+    }
     labels.destination = labels_of(request.destination, destination_principal, request.cluster_id);
     if (request.service != nullptr) {
         labels.destination_service = request.service->host;

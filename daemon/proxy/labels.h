@@ -17,6 +17,7 @@ struct SeriesRequest {
     telemetry::RequestProtocol protocol = telemetry::RequestProtocol::http;
     telemetry::SecurityPolicy security = telemetry::SecurityPolicy::unknown;
     std::string_view cluster_id;
+    const SpiffeId* source_identity = nullptr;  // checked; says who calls when `source` is unknown
 };
 telemetry::TrafficSeries* traffic_series(telemetry::CoreMetrics& metrics,
                                          const SeriesRequest& request);

@@ -47,14 +47,18 @@ runtime::Task<void> run_pump(Pump* pump) {
 
 }  // namespace
 
-runtime::Task<RelayOutcome> relay(net::Stream& first, net::Stream& second) {
-    RelayOutcome outcome;
+runtime::Task<void> relay_into(net::Stream& first, net::Stream& second, RelayOutcome& outcome) {
     Pump forth{first, second, outcome.to_second, outcome.failure};
     Pump back{second, first, outcome.to_first, outcome.failure};
     runtime::Scope pumps(first.loop());
     pumps.spawn(&run_pump, &back);
     pumps.spawn(&run_pump, &forth);
     co_await pumps.join();
+}
+
+runtime::Task<RelayOutcome> relay(net::Stream& first, net::Stream& second) {
+    RelayOutcome outcome;
+    co_await relay_into(first, second, outcome);
     co_return outcome;
 }
 

@@ -18,5 +18,7 @@ struct RelayOutcome {
 };
 
 runtime::Task<RelayOutcome> relay(net::Stream& first, net::Stream& second);
+// The same; `outcome` counts while it runs.
+runtime::Task<void> relay_into(net::Stream& first, net::Stream& second, RelayOutcome& outcome);
 
 }  // namespace orlop::proxy

@@ -40,6 +40,7 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_way(const WireRequest& 
     switch (request.wire) {
     case decide::Wire::hbone:
         co_return co_await request.source->tunnels->open(request);
+    case decide::Wire::delivery:  // both lead into the namespace of the endpoint's pod
     case decide::Wire::same_node: {
         LocalPodPtr callee = core.find_pod(request.endpoint.workload->uid);
         if (!callee || !callee->network) {
@@ -115,6 +116,7 @@ telemetry::PathTaken path_of(decide::Wire wire, const model::Destination* destin
         return telemetry::PathTaken::hbone;
     case decide::Wire::same_node:
         return telemetry::PathTaken::same_node;
+    case decide::Wire::delivery:
     case decide::Wire::refused:
         break;
     }

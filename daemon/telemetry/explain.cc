@@ -126,6 +126,7 @@ template <class Archive, class Record> void walk(Archive& archive, Record& recor
     walk_object(archive, record.retry_object);
     walk_object(archive, record.policy_object);
     walk_object(archive, record.security_object);
+    archive(record.authorization_note);
     archive(record.route_timeout);
     archive(record.per_try_timeout);
     archive(record.retries_allowed);
@@ -215,6 +216,9 @@ std::string decisions_text(const RequestRecord& record) {
     text += fmt::format(", policy by {}\n", object_text(record.policy_object));
     if (!record.security_object.kind.empty()) {
         text += fmt::format("security   {}\n", object_text(record.security_object));
+    }
+    if (!record.authorization_note.empty()) {
+        text += fmt::format("audit      {}\n", record.authorization_note);
     }
     return text;
 }

@@ -202,6 +202,8 @@ enum class CoreCounter : unsigned char {
     path_tls,
     refused_strict,
     refused_limit,
+    refused_authorization,
+    requests_denied,
     protocol_errors,
     protocol_look_timeouts,
     handshakes,

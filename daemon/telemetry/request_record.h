@@ -120,8 +120,9 @@ struct RequestRecord {
     ObjectText route_object;  // http[] element or match that was taken
     ObjectText timeout_object;
     ObjectText retry_object;
-    ObjectText policy_object;    // DestinationRule
-    ObjectText security_object;  // PeerAuthentication or AuthorizationPolicy that refused
+    ObjectText policy_object;             // DestinationRule
+    ObjectText security_object;           // PeerAuthentication or AuthorizationPolicy that refused
+    std::string_view authorization_note;  // AUDIT and dry-run policies that matched
     std::optional<Duration> route_timeout;
     std::optional<Duration> per_try_timeout;
     std::uint32_t retries_allowed = 0;

@@ -111,17 +111,31 @@ Table endpoints(const json& rows) {
 }
 
 Table policies(const json& rows) {
-    Table table({"NAMESPACE", "POD NAME", "ENROLLED", "MTLS", "PORT LEVEL", "NETWORK POLICY"});
+    Table table({"NAMESPACE",
+                 "POD NAME",
+                 "ENROLLED",
+                 "MTLS",
+                 "PORT LEVEL",
+                 "AUTHORIZATION",
+                 "NETWORK POLICY"});
     for (const json& row : rows) {
         std::string ports;
         for (const auto& [port, mode] : row["portLevelMtls"].items()) {
             ports += (ports.empty() ? "" : ",") + port + "=" + mode.get<std::string>();
+        }
+        std::string authorization;
+        for (const auto& [action, names] : row.value("authorization", json::object()).items()) {
+            for (const json& name : names) {
+                authorization +=
+                    (authorization.empty() ? "" : " ") + action + ":" + name.get<std::string>();
+            }
         }
         table.add({row.value("namespace", ""),
                    row.value("pod", ""),
                    row.value("enrolled", false) ? "yes" : "no",
                    row.value("mtls", ""),
                    ports,
+                   authorization.empty() ? "-" : authorization,
                    row.value("networkPolicy", false) ? "yes" : "no"});
     }
     return table;

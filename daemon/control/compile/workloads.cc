@@ -1,5 +1,7 @@
 #include "daemon/control/compile/workloads.h"
 
+#include "daemon/control/compile/authorization.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -177,6 +179,11 @@ public:
                 }
             }
         }
+        for (const StoredObject* stored : store.objects("PeerAuthentication")) {
+            if (stored->object == nullptr) {
+                add_unreadable(*stored, mesh, findings);
+            }
+        }
     }
 
     void resolve(const ObjectPtr& pod, FindingSink& findings, model::Workload& workload) const {
@@ -194,9 +201,30 @@ public:
                 workload.port_mtls[port] = inherit(port_mode, workload.mtls);
             }
         }
+        if (mesh_unreadable_ || unreadable_.contains(pod->key.ns)) {
+            workload.mtls = MtlsMode::strict;
+            workload.port_mtls.clear();
+        }
     }
 
 private:
+    // No version was ever readable: nobody knows what it was meant to close, so it closes.
+    void add_unreadable(const StoredObject& stored,
+                        const model::MeshConfig& mesh,
+                        FindingSink& findings) {
+        const ObjectKey& key = stored.key;
+        bool root = key.ns == mesh.root_namespace;
+        mesh_unreadable_ = mesh_unreadable_ || root;
+        unreadable_.insert(key.ns);
+        findings.warn("ORL031",
+                      std::make_shared<const model::ObjectRef>(
+                          model::ObjectRef{key.kind, key.ns, key.name, stored.source, stored.line}),
+                      "",
+                      fmt::format("no version of it was ever readable: {} is STRICT",
+                                  root ? "the mesh" : "namespace " + key.ns),
+                      "correct the object, or remove it");
+    }
+
     static MtlsMode inherit(MtlsMode mode, MtlsMode parent) {
         return mode == MtlsMode::unset ? parent : mode;
     }
@@ -229,6 +257,8 @@ private:
     }
 
     ObjectPtr mesh_;
+    bool mesh_unreadable_ = false;
+    std::set<std::string> unreadable_;  // namespaces
     std::map<std::string, ObjectPtr> by_namespace_;
     std::map<std::string, std::vector<ObjectPtr>> selected_;
 };
@@ -308,6 +338,7 @@ Workloads compile_workloads(const ObjectStore& store,
     Workloads out;
     Surroundings around = collect(store);
     PeerRules peers(store, mesh, findings);
+    AuthorizationBook authorizations(store, mesh);
     std::set<IpAddress> node_addresses;
     for (const StoredObject* stored : store.objects("Pod")) {
         if (stored->object == nullptr) {
@@ -347,6 +378,7 @@ Workloads compile_workloads(const ObjectStore& store,
         workload->terminating = spec.terminating;
         workload->network_policy_selected = network_policy_selects(around, *object);
         peers.resolve(object, findings, *workload);
+        workload->authorization = authorizations.of(*object, *workload);
         workload->probe_ports = spec.probe_ports;
         workload->exclusions = exclusions_of(mesh, *object, findings);
         auto sandbox = around.sandboxes.find(workload->uid);
@@ -356,6 +388,7 @@ Workloads compile_workloads(const ObjectStore& store,
         }
         out.all.push_back({std::move(workload), object});
     }
+    authorizations.report(findings);
     for (const ObjectPtr& object : store.in_creation_order("Node")) {
         const auto& spec = std::get<NodeSpec>(object->spec);
         if (object->key.name == node) {

@@ -30,6 +30,8 @@ ObjectSpec decode_destination_rule(const DecodeContext& context);
 ObjectSpec decode_gateway(const DecodeContext& context);
 ObjectSpec decode_secret(const DecodeContext& context);
 ObjectSpec decode_peer_authentication(const DecodeContext& context);
+ObjectSpec decode_authorization_policy(const DecodeContext& context);
+ObjectSpec refuse_request_authentication(const DecodeContext& context);
 
 // Legacy kinds: a RouteRule's element of http[] and a DestinationPolicy's trafficPolicy are read by
 // the decoders of the current kinds, from trees that were made of the legacy ones.

@@ -129,6 +129,7 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
     flag("permissiveFailOpen", mesh.permissive_fail_open);
     flag("http10", mesh.http10);
     flag("shadowHostSuffix", mesh.shadow_host_suffix);
+    flag("inboundHttpTelemetry", mesh.inbound_http_telemetry);
     auto conflict = spec.choice("conflictResolution", {"overlay", "oldest"});
     mesh.conflict_resolution = static_cast<model::ConflictResolution>(conflict.value_or(0));
     auto outbound =

@@ -9,6 +9,7 @@
 #include "daemon/control/objects/kubernetes.h"
 #include "daemon/control/objects/legacy.h"
 #include "daemon/control/objects/mesh.h"
+#include "daemon/control/objects/security.h"
 #include "daemon/control/objects/traffic.h"
 #include "daemon/control/yaml_document.h"
 #include "daemon/model/object_ref.h"
@@ -51,6 +52,7 @@ using ObjectSpec = std::variant<Recorded,
                                 PeerAuthenticationSpec,
                                 RouteRuleSpec,
                                 DestinationPolicySpec,
+                                AuthorizationPolicySpec,
                                 MeshConfigSpec,
                                 PodSandboxSpec,
                                 NodeStatusSpec>;

@@ -268,10 +268,11 @@ const Refused refusals[] = {
      "spec.exclusions.outboundRanges",
      5,
      "no address range"},
-    {"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\n",
-     "",
-     1,
-     "not enforced"},
+    {"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\n"
+     "spec: {action: CUSTOM}\n",
+     "spec.action",
+     4,
+     "external authorizer"},
     {"apiVersion: orlop.dev/v1\nkind: PodSandbox\nmetadata: {name: a, uid: u}\n"
      "spec: {netns: /run/x, cgroup: /sys/x}\n",
      "kind",

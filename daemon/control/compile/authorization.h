@@ -1,0 +1,63 @@
+// AuthorizationBook: which AuthorizationPolicies apply to a pod (istio-semantics §10).
+//
+// Scope: the policy's namespace, or the mesh in the root namespace; narrowed by a selector, or by
+// the Services that targetRefs name. Principals are brought to the mesh's trust domain. Pods with
+// the same policies share one Authorization.
+//
+// A policy of which no version was ever readable (a slip in a watched file) counts as one that
+// refuses everything in its namespace: nobody knows what it was meant to close.
+//
+// Built once per compilation; one thread.
+//
+//     AuthorizationBook book(store, mesh, findings);
+//     workload->authorization = book.of(*pod, *workload);
+//     book.report(findings);
+#pragma once
+
+#include "daemon/control/compile/finding_sink.h"
+#include "daemon/control/object_store.h"
+#include "daemon/model/authorization.h"
+#include "daemon/model/snapshot.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace orlop::control {
+
+class AuthorizationBook {
+public:
+    AuthorizationBook(const ObjectStore& store, const model::MeshConfig& mesh);
+
+    // What applies to `pod`; `workload` is what is known of it so far.
+    model::AuthorizationPtr of(const Object& pod, const model::Workload& workload);
+    // Policies that chose no pod, or one that is not captured: nobody enforces them there.
+    void report(FindingSink& findings) const;
+
+private:
+    struct Entry {
+        std::string ns;
+        model::ObjectRefPtr ref;
+        const AuthorizationPolicySpec* spec = nullptr;
+        model::AuthorizationPolicyPtr policy;        // principals of the mesh's trust domain
+        std::vector<const model::Labels*> services;  // selectors of the targets
+        bool used = false;
+        std::string not_captured;  // a chosen pod that is not in the mesh
+    };
+    bool selects(const Entry& entry, const Object& pod) const;
+    void add_targets(const ObjectStore& store, Entry& entry) const;
+    void add_unreadable(const StoredObject& stored);
+    void choose(const std::vector<std::size_t>& candidates,
+                const Object& pod,
+                const model::Workload& workload,
+                std::vector<std::size_t>& out);
+
+    const model::MeshConfig& mesh_;
+    std::vector<ObjectPtr> keep_alive_;
+    AuthorizationPolicySpec whole_namespace_;  // of the unreadable ones
+    std::vector<Entry> entries_;
+    std::map<std::string, std::vector<std::size_t>> by_namespace_;
+    std::map<std::vector<std::size_t>, model::AuthorizationPtr> shared_;
+};
+
+}  // namespace orlop::control
