@@ -188,6 +188,24 @@ TEST_F(Gateway, says_who_called_and_drops_what_strangers_may_not_say) {
     EXPECT_THAT(text, Not(HasSubstr("x-envoy-external-address")));
 }
 
+TEST_F(Gateway, reaches_pods_that_refuse_plaintext) {
+    start({.nodes = 2});
+    apply("echo.yaml", echo_yaml);
+    enrol("default");
+    apply("strict.yaml",
+          "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+          "metadata: {name: default}\nspec: {mtls: {mode: STRICT}}\n");
+    apply("gateway.yaml", gateway(plain_server));
+    apply("to-echo.yaml", to_echo);
+    for (const char* name : {"n1", "n2"}) {  // on the pod's own node, and over HBONE
+        const std::string url = "http://" + node(name).ip;
+        EXPECT_TRUE(
+            await([&] { return curl(url).find("status=200") != std::string::npos; }, patience))
+            << name;
+    }
+    EXPECT_THAT(curl("http://" + pod("echo").ip + ":8080"), HasSubstr("status=000"));
+}
+
 TEST_F(Gateway, ends_tls_by_name_and_judges_clients) {
     root("ca");
     root("other-ca");
