@@ -210,6 +210,22 @@ TEST(Authorization, live_connections_are_cut_when_they_are_no_longer_allowed) {
     }
 }
 
+// A warm stream that was bytes so far must not stay unread.
+TEST(Authorization, a_new_policy_about_requests_holds_for_the_next_request) {
+    for (const char* where : {"n1", "n2"}) {
+        Mesh mesh(where);
+        App app(mesh.world, "10.0.0.1:9090", [](const Request&, std::size_t) { return Reply{}; });
+        EXPECT_EQ(mesh.ask("DELETE", "/before").status, 200);
+        EXPECT_EQ(mesh.ask("DELETE", "/warm").status, 200);
+        EXPECT_EQ(app.connections, 1u);
+        mesh.world.apply("policy", no_deletes);
+        EXPECT_EQ(mesh.ask("DELETE", "/after").status, 403) << where;
+        EXPECT_EQ(mesh.ask("GET", "/after").status, 200) << where;
+        EXPECT_EQ(app.requests.size(), 3u);
+        mesh.world.finish();
+    }
+}
+
 TEST(Authorization, bytes_are_refused_where_only_requests_are_allowed) {
     for (const char* where : {"n1", "n2"}) {
         Mesh mesh(where, "tcp");

@@ -1,4 +1,6 @@
+#include "daemon/decide/authenticate.h"
 #include "daemon/decide/authorize.h"
+#include "daemon/decide/retry.h"
 
 #include <gtest/gtest.h>
 
@@ -373,6 +375,65 @@ TEST(Authorize, asks_about_requests_only_where_a_rule_can_match) {
     EXPECT_FALSE(needs(rule({}, {{port}}), 9090));
     EXPECT_FALSE(needs(rule({}, {{get}}, {port}), 8080));
     EXPECT_FALSE(authorization_needs_requests(model::Workload{}, 8080));
+}
+
+TEST(Authorize, same_node_callers_are_judged_before_the_attested_path_is_taken) {
+    struct Row {
+        AuthorizationRule rule;
+        Wire wire;
+        WireReason reason;
+    };
+    auto from = [](const std::string& ns) {
+        return std::vector<model::Clause>{{condition(Attribute::source_namespace, {ns})}};
+    };
+    const Row table[] = {
+        {rule(from("shop")), Wire::same_node, WireReason::captured_same_node},
+        {rule(from("bank")), Wire::refused, WireReason::not_authorized},
+        {rule({{condition(Attribute::source_ip, {"10.0.0.1/32"})}}),
+         Wire::same_node,
+         WireReason::captured_same_node},
+        {rule({{condition(Attribute::source_ip, {"10.0.0.9/32"})}}),
+         Wire::refused,
+         WireReason::not_authorized},
+        {rule(from("shop"), {{condition(Attribute::method, {"GET"})}}),
+         Wire::hbone,
+         WireReason::requests_judged},
+        {rule(from("shop"),
+              {{condition(Attribute::method, {"GET"}),
+                condition(Attribute::destination_port, {"9090"})},
+               {condition(Attribute::destination_port, {"8080"})}}),
+         Wire::hbone,
+         WireReason::requests_judged},
+    };
+    model::Workload source;
+    source.local = true;
+    source.identity = client;
+    source.addresses = {*IpAddress::parse("2001:db8::1"), *IpAddress::parse("10.0.0.1")};
+    for (const Row& row : table) {
+        auto callee =
+            std::make_shared<model::Workload>(workload({{AuthorizationAction::allow, {row.rule}}}));
+        callee->enrol_wanted = callee->redirected = callee->local = true;
+        model::Endpoint endpoint;
+        endpoint.address = *SocketAddress::parse("10.0.0.2:8080");
+        endpoint.workload = callee;
+        auto choice = wire_for(&source, endpoint, nullptr, model::MeshConfig{});
+        EXPECT_EQ(choice.wire, row.wire) << wire_reason_name(choice.reason);
+        EXPECT_EQ(choice.reason, row.reason) << wire_reason_name(choice.reason);
+        EXPECT_EQ(choice.details.empty(), row.reason != WireReason::not_authorized);
+    }
+}
+
+TEST(Authorize, a_denial_is_answered_403_and_never_repeated) {
+    model::RetryPolicy everything;
+    everything.attempts = 10;
+    everything.on = ~0u;
+    auto decision = decide_retry(everything, {FailureKind::denied}, RetryContext{});
+    EXPECT_EQ(decision.verdict, RetryVerdict::give_up);
+    EXPECT_EQ(decision.why, GiveUp::denied);
+    auto reply = failure_reply(FailureKind::denied, Retried::no);
+    EXPECT_EQ(reply.status, 403);
+    EXPECT_EQ(reply.body, "RBAC: access denied");
+    EXPECT_EQ(reply.flag, "");
 }
 
 }  // namespace
