@@ -1,5 +1,7 @@
 #include "daemon/decide/match_route.h"
 
+#include "daemon/model/route_index.h"
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -230,21 +232,43 @@ bool matches(const model::HttpMatch& match, const RequestView& request) {
            std::ranges::all_of(match.query_params, with_request(query_holds));
 }
 
+namespace {
+
+bool takes(const model::HttpRoute& route,
+           const RequestView& request,
+           const model::HttpMatch*& found) {
+    if (route.matches.empty()) {
+        return true;
+    }
+    for (const model::HttpMatch& match : route.matches) {
+        if (matches(match, request)) {
+            found = &match;
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
 const model::HttpRoute* match_route(const model::VirtualHost& host,
                                     const RequestView& request,
                                     const model::HttpMatch** which) {
     const model::HttpMatch* ignored = nullptr;
     const model::HttpMatch*& found = which == nullptr ? ignored : *which;
     found = nullptr;
-    for (const model::HttpRoute& route : host.routes) {
-        if (route.matches.empty()) {
-            return &route;
-        }
-        for (const model::HttpMatch& match : route.matches) {
-            if (matches(match, request)) {
-                found = &match;
+    if (!host.index) {
+        for (const model::HttpRoute& route : host.routes) {
+            if (takes(route, request, found)) {
                 return &route;
             }
+        }
+        return nullptr;
+    }
+    model::RouteCandidates candidates(*host.index, request.path);
+    for (std::size_t i = candidates.next(); i < host.routes.size(); i = candidates.next()) {
+        if (takes(host.routes[i], request, found)) {
+            return &host.routes[i];
         }
     }
     return nullptr;

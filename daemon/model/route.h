@@ -193,12 +193,15 @@ struct HttpRoute {
     ObjectRefPtr timeout_source;  // differs from `source` when an overlay object set it
 };
 
+struct RouteIndex;  // route_index.h
+
 struct VirtualHost {
     std::string host;        // canonical name of the service, or the host as written
     std::uint16_t port = 0;  // service port
     std::vector<HttpRoute> routes;
-    std::vector<RateLimitPtr> rate_limits;  // those that concern this host
-    ObjectRefPtr source;                    // null when no VirtualService names the host
+    std::vector<RateLimitPtr> rate_limits;    // those that concern this host
+    std::shared_ptr<const RouteIndex> index;  // over `routes`; null: try them in turn
+    ObjectRefPtr source;                      // null when no VirtualService names the host
 };
 using VirtualHostPtr = std::shared_ptr<const VirtualHost>;
 

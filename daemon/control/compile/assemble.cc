@@ -1,6 +1,7 @@
 #include "daemon/control/compile/assemble.h"
 
 #include "daemon/control/compile/client_tls.h"
+#include "daemon/model/route_index.h"
 
 #include <fmt/core.h>
 
@@ -211,6 +212,7 @@ model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
         route.retries = in_.mesh.default_retry;
         out->routes.push_back(std::move(route));
     }
+    out->index = model::make_route_index(out->routes);
     tables_.virtual_hosts.push_back(out);
     return out;
 }
@@ -302,6 +304,7 @@ model::VirtualHostPtr Assembler::add_gateway_host(const std::string& host,
     auto with_first = std::make_shared<model::VirtualHost>(*built);
     with_first->source = first->source;
     with_first->routes.insert(with_first->routes.begin(), *std::move(first));
+    with_first->index = model::make_route_index(with_first->routes);
     tables_.virtual_hosts.back() = with_first;
     return with_first;
 }
