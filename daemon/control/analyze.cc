@@ -1,7 +1,9 @@
 #include "daemon/control/analyze.h"
 
+#include "daemon/control/analyze_checks.h"
 #include "daemon/control/compile.h"
 #include "daemon/control/compile/routes.h"
+#include "daemon/control/compile/rules.h"
 #include "daemon/control/compile/services.h"
 
 #include <fmt/core.h>
@@ -76,35 +78,65 @@ void check_reach(const VirtualServiceSpec& spec, FindingSink& findings) {
     }
 }
 
+// Hosts of a gateway's server: `*.a.example` and `b.a.example` have requests in common.
+bool have_common_names(const std::string& a, const std::string& b) {
+    return pattern_covers(a, b) || pattern_covers(b, a);
+}
+
+bool serves(const GatewaySpec& gateway,
+            const Object& gateway_object,
+            const std::string& host,
+            const std::string& ns) {
+    return std::ranges::any_of(gateway.servers, [&](const GatewayServerSpec& server) {
+        return std::ranges::any_of(server.hosts, [&](const GatewayServerSpec::Host& served) {
+            bool visible = served.ns == "*" || served.ns == ns ||
+                           (served.ns == "." && ns == gateway_object.key.ns);
+            return visible && have_common_names(served.name, host);
+        });
+    });
+}
+
+// A missing Gateway is reported by compile.
 void check_gateways(const ObjectStore& store,
                     const Object& object,
                     const VirtualServiceSpec& spec,
+                    const model::MeshConfig& mesh,
                     FindingSink& findings) {
     for (const std::string& gateway : spec.gateways) {
-        if (gateway == "mesh") {
-            continue;
-        }
         std::size_t slash = gateway.find('/');
         std::string ns = slash == std::string::npos ? object.key.ns : gateway.substr(0, slash);
         std::string name = slash == std::string::npos ? gateway : gateway.substr(slash + 1);
-        if (store.find({"Gateway", ns == "." ? object.key.ns : ns, name}) == nullptr) {
-            findings.warn("IST0101",
-                          object.ref,
-                          "spec.gateways",
-                          fmt::format("gateway {} not found", gateway),
-                          "create the Gateway, or name mesh");
+        auto* found = store.find({"Gateway", ns == "." ? object.key.ns : ns, name});
+        if (found == nullptr || !found->object) {
+            continue;
+        }
+        for (const std::string& written : spec.hosts) {
+            std::string host = full_host(written, object.key.ns, mesh);
+            if (!serves(std::get<GatewaySpec>(found->object->spec),
+                        *found->object,
+                        host,
+                        object.key.ns)) {
+                findings.warn("IST0132",
+                              object.ref,
+                              "spec.hosts",
+                              fmt::format("host {} is in no server of gateway {}", host, gateway),
+                              "requests for it are answered 404 there; add the host to the "
+                              "Gateway, or the Gateway's host here");
+            }
         }
     }
 }
 
-void check_virtual_services(const ObjectStore& store, FindingSink& findings) {
+void check_virtual_services(const ObjectStore& store,
+                            const model::MeshConfig& mesh,
+                            FindingSink& findings) {
     for (const ObjectPtr& object : store.in_creation_order("VirtualService")) {
         const auto& spec = std::get<VirtualServiceSpec>(object->spec);
         for (std::size_t i = 0; i < spec.http.size(); ++i) {
             check_times(spec.http[i], fmt::format("spec.http[{}]", i), findings);
         }
         check_reach(spec, findings);
-        check_gateways(store, *object, spec, findings);
+        check_gateways(store, *object, spec, mesh, findings);
     }
 }
 
@@ -201,9 +233,14 @@ void check_selectors(const ObjectStore& store,
 Findings analyze(const ObjectStore& store, const AnalyzeOptions& options) {
     CompileResult compiled = compile(store, {.node = options.node, .generation = 1});
     FindingSink sink;
-    check_virtual_services(store, sink);
+    check_virtual_services(store, compiled.snapshot->mesh(), sink);
     check_destination_rules(store, *compiled.snapshot, sink);
     check_selectors(store, *compiled.snapshot, sink);
+    check_chains(store, compiled.snapshot->mesh(), sink);
+    check_weights(*compiled.snapshot, sink);
+    check_pool_limits(store, sink);
+    check_ports(store, sink);
+    check_enrolment(store, *compiled.snapshot, sink);
     Findings out = store.findings();
     for (Findings more : {std::move(compiled.findings), sink.take()}) {
         out.insert(

@@ -6,9 +6,12 @@
 // | code | finding |
 // |---|---|
 // | IST0101 | a host, subset, gateway or port that does not exist is named |
+// | IST0102 | a namespace with rules, none of whose pods is in the mesh |
 // | IST0109 | several VirtualServices for one host |
+// | IST0118 | a port name that says no protocol |
 // | IST0119 | a selector or subset that selects no pod |
 // | IST0130, IST0131 | a route or match that can never be reached |
+// | IST0132 | a host of a VirtualService that its Gateway does not serve |
 // | ORL001 | the object is refused or held |
 // | ORL002 | unknown field |
 // | ORL003 | accepted, not enforced yet |
@@ -20,6 +23,11 @@
 // | ORL009 | a deprecated or ignored field |
 // | ORL010 | several PeerAuthentications for one scope; the oldest is in force |
 // | ORL011 | an object is defined in more than one file |
+// | ORL012 | an annotation that cannot be read |
+// | ORL013 | an address that belongs to two pods |
+// | ORL020 | an injected fault that timeout and retries of its route do not reach |
+// | ORL021 | a delay that outlasts the time its caller waits |
+// | ORL022 | a field of a v1alpha2 object that the current objects cannot carry |
 // | ORL030 | servers of Gateways that cannot share a port or a name |
 // | ORL031 | credentials of a Gateway or DestinationRule that are missing or cannot work |
 // | ORL032 | a Secret's or private key's file that others may read |

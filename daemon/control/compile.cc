@@ -2,6 +2,7 @@
 
 #include "daemon/control/compile/assemble.h"
 #include "daemon/control/compile/gateways.h"
+#include "daemon/control/compile/quotas.h"
 #include "daemon/control/translate_legacy.h"
 
 #include <fmt/core.h>
@@ -171,6 +172,7 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     auto tables = std::make_unique<model::Snapshot::Tables>();
     index_workloads(workloads, findings, *tables);
     index_services(services, *tables);
+    tables->quotas = compile_quotas(store, mesh, findings);
     AssembleInput input{mesh, services, rules, routes, memory_, findings, credentials};
     assemble_scope(input, "", nullptr, *tables);
     for (const auto& [ns, hosts] : special_hosts(services, rules, routes)) {

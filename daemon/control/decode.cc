@@ -81,9 +81,9 @@ constexpr Kind kinds[] = {
     {"config.istio.io", "RouteRule", legacy, Scope::namespaced, decode_route_rule},
     {"config.istio.io", "DestinationPolicy", legacy, Scope::namespaced, decode_destination_policy},
     {"config.istio.io", "EgressRule", legacy, Scope::namespaced, decode_recorded},
-    {"config.istio.io", "memquota", legacy, Scope::namespaced, decode_recorded},
-    {"config.istio.io", "quota", legacy, Scope::namespaced, decode_recorded},
-    {"config.istio.io", "rule", legacy, Scope::namespaced, decode_recorded},
+    {"config.istio.io", "memquota", legacy, Scope::namespaced, decode_memquota},
+    {"config.istio.io", "quota", legacy, Scope::namespaced, decode_quota_instance},
+    {"config.istio.io", "rule", legacy, Scope::namespaced, decode_mixer_rule},
     {"orlop.dev", "MeshConfig", v1, Scope::cluster, decode_mesh_config},
     {"orlop.dev", "PodSandbox", v1, Scope::namespaced, decode_pod_sandbox, Origin::sandbox},
     {"orlop.dev", "NodeStatus", v1, Scope::cluster, decode_node_status},
@@ -309,6 +309,7 @@ void decode_known(const Node& document,
                   std::string_view api_version,
                   DecodedObject& out) {
     Report report(out.findings, out.key, options.file);
+    report.watch(options.asked);
     if (kind.origin == Origin::sandbox && options.origin != Origin::sandbox) {
         report.error(document.line,
                      "kind",

@@ -8,6 +8,7 @@
 #include "daemon/control/objects/object.h"
 #include "daemon/control/yaml_document.h"
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ struct DecodeOptions {
     std::string file;  // as the user named it; goes into every finding and ObjectRef
     Origin origin = Origin::config;
     std::string default_namespace = "default";
+    std::set<std::string>* asked = nullptr;  // see Report::watch; for tests of the field tables
 };
 
 struct DecodedObject {

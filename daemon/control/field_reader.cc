@@ -72,6 +72,18 @@ void Report::add(Finding finding) {
     }
 }
 
+void Report::note_asked(std::string_view path) {
+    std::string plain;
+    bool inside = false;
+    for (char c : path) {
+        if (!inside || c == ']') {
+            plain += c;
+        }
+        inside = c == '[' || (inside && c != ']');
+    }
+    asked_->insert(std::move(plain));
+}
+
 void Report::error(int line, std::string path, std::string message, std::string hint) {
     ++errors_;
     add({Severity::error,
@@ -132,6 +144,9 @@ std::string FieldReader::path_of(std::string_view name) const {
 
 const Node* FieldReader::take(std::string_view name) {
     known_.push_back(name);
+    if (report_.watched()) {
+        report_.note_asked(path_of(name));
+    }
     const Node* node = node_ == nullptr ? nullptr : node_->find(name);
     return node == nullptr || node->is_null() ? nullptr : node;
 }

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,12 @@ public:
     const ObjectKey& object() const { return object_; }
     const std::string& file() const { return file_; }
 
+    // Every field that a decoder asks for goes into `asked` as "spec.http[].timeout", present or
+    // not: what a decoder never asks for does not act. Null: nobody listens.
+    void watch(std::set<std::string>* asked) { asked_ = asked; }
+    bool watched() const { return asked_ != nullptr; }
+    void note_asked(std::string_view path);
+
 private:
     void add(Finding finding);
 
@@ -46,6 +53,7 @@ private:
     ObjectKey object_;
     std::string file_;
     std::size_t errors_ = 0;
+    std::set<std::string>* asked_ = nullptr;
 };
 
 enum class ZeroDuration : unsigned char { refused, allowed };

@@ -35,7 +35,7 @@ Node make_document(const char* kind, const HostKey& host, Node spec) {
 
 Finding note(const Object& about, std::string path, std::string message, std::string hint) {
     return {Severity::warning,
-            "ORL014",
+            "ORL022",
             about.key,
             about.ref->file,
             about.ref->line,

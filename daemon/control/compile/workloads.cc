@@ -125,9 +125,32 @@ void read_excluded_ports(const Object& pod,
     std::ranges::sort(out);
 }
 
+// Annotations of others' data planes that would change what is captured here.
+void report_unenforced(const Object& pod, FindingSink& findings) {
+    static constexpr std::string_view names[] = {"ambient.istio.io/bypass-inbound-capture",
+                                                 "traffic.sidecar.istio.io/includeInboundPorts",
+                                                 "traffic.sidecar.istio.io/includeOutboundPorts",
+                                                 "traffic.sidecar.istio.io/includeOutboundIPRanges",
+                                                 "traffic.sidecar.istio.io/excludeInterfaces"};
+    for (std::string_view name : names) {
+        auto found = pod.meta.annotations.find(name);
+        bool acts_anyway = found == pod.meta.annotations.end() || found->second == "*" ||
+                           found->second == "false" || found->second.empty();
+        if (!acts_anyway) {
+            findings.warn("ORL003",
+                          pod.ref,
+                          fmt::format("metadata.annotations[{}]", name),
+                          "accepted, not enforced: all that is not excluded is captured",
+                          "use excludeInboundPorts, excludeOutboundPorts or "
+                          "excludeOutboundIPRanges");
+        }
+    }
+}
+
 model::CaptureExclusions
 exclusions_of(const model::MeshConfig& mesh, const Object& pod, FindingSink& findings) {
     model::CaptureExclusions out = mesh.exclusions;
+    report_unenforced(pod, findings);
     read_excluded_ports(
         pod, "traffic.sidecar.istio.io/excludeInboundPorts", out.inbound_ports, findings);
     read_excluded_ports(

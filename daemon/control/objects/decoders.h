@@ -37,6 +37,9 @@ ObjectSpec refuse_request_authentication(const DecodeContext& context);
 // the decoders of the current kinds, from trees that were made of the legacy ones.
 ObjectSpec decode_route_rule(const DecodeContext& context);
 ObjectSpec decode_destination_policy(const DecodeContext& context);
+ObjectSpec decode_memquota(const DecodeContext& context);
+ObjectSpec decode_quota_instance(const DecodeContext& context);
+ObjectSpec decode_mixer_rule(const DecodeContext& context);
 HttpRouteSpec
 decode_http_route(const DecodeContext& context, const Node& node, const std::string& path);
 TrafficPolicySpec

@@ -144,7 +144,8 @@ void read_hosts(const DecodeContext& context, FieldReader& server, GatewayServer
         }
         out.hosts.push_back(std::move(host));
     }
-    if (out.hosts.empty() && !server.has("hosts")) {
+    const Node* list = server.take("hosts");
+    if (list == nullptr || (list->is_list() && list->items.empty())) {
         server.error("hosts", "server config must contain at least one host", "hosts: [\"*\"]");
     }
 }

@@ -175,7 +175,7 @@ void carry_percent(FieldReader& fault, Node& current) {
         return;
     }
     if (std::floor(*percent) != *percent) {
-        fault.report().warn("ORL014",
+        fault.report().warn("ORL022",
                             fault.line_of("percent"),
                             fault.path_of("percent"),
                             "v1alpha2 cuts it to a whole number",

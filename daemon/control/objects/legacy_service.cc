@@ -97,7 +97,7 @@ LegacySubset make_legacy_subset(const LegacyName& name) {
 
 void note_not_carried(FieldReader& reader, std::string_view field, std::string why) {
     if (reader.take(field) != nullptr) {
-        reader.report().warn("ORL014",
+        reader.report().warn("ORL022",
                              reader.line_of(field),
                              reader.path_of(field),
                              "not carried to the current objects",

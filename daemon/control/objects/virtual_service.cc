@@ -90,7 +90,10 @@ MatchSpec read_match(const DecodeContext& context, const Node& node, const std::
     return spec;
 }
 
-std::vector<RouteChoice> read_choices(const DecodeContext& context, FieldReader& parent) {
+enum class ChoiceFields : unsigned char { with_headers, bytes_only };
+
+std::vector<RouteChoice>
+read_choices(const DecodeContext& context, FieldReader& parent, ChoiceFields fields) {
     std::vector<RouteChoice> choices;
     std::int64_t total = 0;
     parent.each("route", [&](const Node& item, const std::string& path) {
@@ -99,7 +102,9 @@ std::vector<RouteChoice> read_choices(const DecodeContext& context, FieldReader&
         auto to =
             decode_destination(context.report, entry.take("destination"), path + ".destination");
         auto weight = entry.integer("weight", -weight_max, weight_max);
-        decode_headers(entry, choice.request_headers, choice.response_headers);
+        if (fields == ChoiceFields::with_headers) {
+            decode_headers(entry, choice.request_headers, choice.response_headers);
+        }
         if (!to) {
             entry.error_here("destination is missing");
             return;
@@ -157,7 +162,7 @@ read_http_route(const DecodeContext& context, const Node& node, const std::strin
         }
         route.matches.push_back(read_match(context, item, item_path));
     });
-    route.choices = read_choices(context, reader);
+    route.choices = read_choices(context, reader, ChoiceFields::with_headers);
     route.timeout = reader.duration("timeout");
     route.timeout_source = route.timeout ? context.ref_at(reader.line_of("timeout")) : nullptr;
     route.retries = decode_retry_policy(context, reader.take("retries"), path + ".retries");
@@ -213,7 +218,7 @@ void read_l4_route(const DecodeContext& context,
     FieldReader reader(context.report, &node, path);
     L4RouteSpec base;
     base.source = context.ref_at(node.line);
-    base.choices = read_choices(context, reader);
+    base.choices = read_choices(context, reader, ChoiceFields::bytes_only);
     if (base.choices.empty()) {
         reader.error_here(fmt::format("{} route is required", kind));
     }

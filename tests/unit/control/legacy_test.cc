@@ -403,7 +403,7 @@ TEST(Legacy, what_has_no_counterpart_is_noted_with_its_line) {
         {.file = "a.yaml"});
     ASSERT_NE(decoded.objects[0].object, nullptr);
     ASSERT_EQ(decoded.objects[0].findings.size(), 1u);
-    EXPECT_EQ(decoded.objects[0].findings[0].code, "ORL014");
+    EXPECT_EQ(decoded.objects[0].findings[0].code, "ORL022");
     EXPECT_EQ(decoded.objects[0].findings[0].line, 6);
 }
 

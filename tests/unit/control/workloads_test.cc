@@ -152,5 +152,29 @@ TEST(Workload, learns_what_surrounds_its_pod) {
     EXPECT_TRUE(snapshot->is_node_address(*IpAddress::parse("10.9.9.9")));
 }
 
+TEST(Exclusions, annotations_that_do_not_act_are_told_of) {
+    struct Row {
+        const char* annotation;
+        bool told;
+    };
+    const Row table[] = {
+        {"ambient.istio.io/bypass-inbound-capture: 'true'", true},
+        {"ambient.istio.io/bypass-inbound-capture: 'false'", false},
+        {"traffic.sidecar.istio.io/includeOutboundIPRanges: 10.0.0.0/8", true},
+        {"traffic.sidecar.istio.io/includeOutboundIPRanges: '*'", false},
+        {"traffic.sidecar.istio.io/includeInboundPorts: '80'", true},
+    };
+    for (const Row& row : table) {
+        ObjectStore store;
+        std::string text = pod(std::string("annotations: {") + row.annotation + "}");
+        store.replace_source("a.yaml", decode_text(text, {.file = "a.yaml"}), 1);
+        auto result = compile(store, {.node = "n1", .generation = 1});
+        ASSERT_EQ(result.findings.size(), row.told ? 1u : 0u) << row.annotation;
+        if (row.told) {
+            EXPECT_EQ(result.findings[0].code, "ORL003");
+        }
+    }
+}
+
 }  // namespace
 }  // namespace orlop::control
