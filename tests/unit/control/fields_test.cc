@@ -154,8 +154,11 @@ TEST(Fields, the_tables_say_what_the_decoders_do) {
 
 TEST(Fields, the_tables_leave_nothing_out) {
     Tables tables = read_tables();
-    for (const char* kind :
-         {"VirtualService", "DestinationRule", "PeerAuthentication", "Gateway"}) {
+    for (const char* kind : {"VirtualService",
+                             "DestinationRule",
+                             "PeerAuthentication",
+                             "AuthorizationPolicy",
+                             "Gateway"}) {
         EXPECT_TRUE(tables.contains(kind)) << kind;
     }
     for (const auto& [kind, seen] : see_documents(tables)) {
