@@ -256,6 +256,9 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     if (auto refusal = read_path()) {
         return refusal;
     }
+    if (auto refusal = judge_at_edge(conversation)) {
+        return refusal;
+    }
     const model::Snapshot& snapshot = *pinned_->snapshot;
     model::OutboundTarget target;
     std::uint16_t port = conversation.original.port;

@@ -62,6 +62,7 @@ private:
     void begin(Conversation& conversation);
     std::optional<LocalAnswer> route(Conversation& conversation);
     std::optional<LocalAnswer> enter(const Conversation& conversation);  // exchange_inbound.cc
+    std::optional<LocalAnswer> judge_at_edge(const Conversation& conversation);
     std::optional<LocalAnswer> read_path();
     decide::RequestView request_view(std::uint16_t port) const;
     LocalAnswer redirect();

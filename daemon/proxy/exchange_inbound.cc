@@ -1,4 +1,5 @@
-// A request at the callee's end: no routes, only policy, then the app itself.
+// A request where policies are asked: at the callee's end (no routes, then the app itself), and at
+// a gateway.
 #include "daemon/proxy/exchange.h"
 #include "daemon/proxy/inbound_http.h"
 
@@ -17,6 +18,23 @@ std::optional<LocalAnswer> Exchange::enter(const Conversation& conversation) {
         return LocalAnswer{403, decide::access_denied_body, "", verdict.details};
     }
     return std::nullopt;
+}
+
+// Policies that select the gateway. Who calls from outside has no identity of the mesh.
+std::optional<LocalAnswer> Exchange::judge_at_edge(const Conversation& conversation) {
+    if (edge_ == nullptr || caller_->authorization == nullptr) {
+        return std::nullopt;
+    }
+    Caller outside{std::nullopt, conversation.peer.ip};
+    auto request = request_view(edge_->listener.port);
+    SocketAddress met{conversation.original.ip, edge_->listener.port};
+    auto verdict = decide::authorize(*caller_, outside.view(met), &request);
+    note_verdict(verdict, outside, request, record_);
+    if (verdict.allowed) {
+        return std::nullopt;
+    }
+    core_.metrics().add(telemetry::CoreCounter::requests_denied);
+    return LocalAnswer{403, decide::access_denied_body, "", verdict.details};
 }
 
 }  // namespace orlop::proxy

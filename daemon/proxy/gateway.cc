@@ -204,6 +204,13 @@ IpAddress shown_caller(const Conversation& conversation) {
     return own.empty() ? conversation.original.ip : own.front();
 }
 
+// Policies that select the gateway, for a connection whose requests are not read.
+static bool bytes_allowed(const Conversation& conversation) {
+    Caller outside{std::nullopt, conversation.peer.ip};
+    SocketAddress met{conversation.original.ip, conversation.ingress->listener.port};
+    return decide::authorize(*conversation.pod->workload, outside.view(met), nullptr).allowed;
+}
+
 runtime::Task<void> serve_gateway(Conversation conversation) {
     auto drain = conversation.core->watch_drain();
     PinnedPtr pinned = conversation.core->pinned();
@@ -219,6 +226,9 @@ runtime::Task<void> serve_gateway(Conversation conversation) {
     if (server != nullptr && server->service == model::GatewayService::http) {
         pinned.reset();  // requests pin their own
         closing = co_await serve_http(conversation);
+    } else if (server != nullptr && !bytes_allowed(conversation)) {
+        conversation.core->metrics().add(telemetry::CoreCounter::refused_authorization);
+        report_refusal(conversation, *pinned, "an AuthorizationPolicy of the gateway refuses");
     } else if (server != nullptr && choose_destination(conversation, *pinned, *server)) {
         closing = co_await serve_bytes(conversation);
     }

@@ -57,10 +57,10 @@ void InboundHttp::describe(telemetry::RequestRecord& record, const model::Worklo
     }
 }
 
-decide::AuthorizationVerdict InboundHttp::judge(const model::Workload& callee,
-                                                const decide::RequestView& request,
-                                                telemetry::RequestRecord& record) {
-    auto verdict = decide::authorize(callee, caller_.view(app_), &request);
+void note_verdict(const decide::AuthorizationVerdict& verdict,
+                  const Caller& caller,
+                  const decide::RequestView& request,
+                  telemetry::RequestRecord& record) {
     if (verdict.refused_by != nullptr) {
         record.security_object = object_text(verdict.refused_by->source);
     }
@@ -78,10 +78,17 @@ decide::AuthorizationVerdict InboundHttp::judge(const model::Workload& callee,
                  what,
                  request.method,
                  request.path,
-                 caller_.identity ? caller_.identity->to_string() : caller_.address.to_string());
+                 caller.identity ? caller.identity->to_string() : caller.address.to_string());
     };
     note(verdict.audited_by, "audits this");
     note(verdict.dry_run, "would refuse this (dry run)");
+}
+
+decide::AuthorizationVerdict InboundHttp::judge(const model::Workload& callee,
+                                                const decide::RequestView& request,
+                                                telemetry::RequestRecord& record) {
+    auto verdict = decide::authorize(callee, caller_.view(app_), &request);
+    note_verdict(verdict, caller_, request, record);
     if (!verdict.allowed) {
         core_.metrics().add(telemetry::CoreCounter::requests_denied);
     }

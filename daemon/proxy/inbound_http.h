@@ -51,6 +51,12 @@ private:
     telemetry::TrafficSeries* series_ = nullptr;
 };
 
+// What the verdict on a request says, into its record and, for AUDIT and dry run, into the log.
+void note_verdict(const decide::AuthorizationVerdict& verdict,
+                  const Caller& caller,
+                  const decide::RequestView& request,
+                  telemetry::RequestRecord& record);
+
 // The workload that calls: by its address, unless its identity says that it is another.
 const model::Workload* source_of(const model::Snapshot& snapshot, const Caller& caller);
 

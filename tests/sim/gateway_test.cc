@@ -101,6 +101,24 @@ public:
 const std::string named = "mode: SIMPLE, credentialName: edge, "
                           "subjectAltNames: ['spiffe://cluster.local/ns/default/sa/edge']";
 
+TEST(Gateway, policies_that_select_it_are_asked_before_any_route) {
+    Edge edge;
+    edge.open(plain_server);
+    edge.world.apply("policy.yaml",
+                     "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                     "metadata: {name: edge, namespace: istio-system}\nspec:\n"
+                     "  selector: {matchLabels: {istio: ingressgateway}}\n"
+                     "  rules: [{to: [{operation: {paths: ['/open*']}}]}]\n");
+    EXPECT_EQ(edge.get("/open").status, 200);
+    Answer refused = edge.get("/secret");
+    EXPECT_EQ(refused.status, 403);
+    EXPECT_EQ(refused.body, "RBAC: access denied");
+    EXPECT_EQ(edge.app.requests.size(), 1u);
+    edge.world.withdraw("policy.yaml");
+    EXPECT_EQ(edge.get("/secret").status, 200);
+    edge.world.finish();
+}
+
 TEST(Gateway, serves_what_virtual_services_bind_to_it) {
     Edge edge;
     edge.open(plain_server);

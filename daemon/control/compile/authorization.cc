@@ -103,44 +103,43 @@ void AuthorizationBook::add_targets(const ObjectStore& store, Entry& entry) cons
     }
 }
 
-bool AuthorizationBook::selects(const Entry& entry, const Object& pod) const {
+bool AuthorizationBook::selects(const Entry& entry, const model::Workload& workload) const {
     if (!entry.spec->services.empty()) {
-        return pod.key.ns == entry.ns &&
+        return workload.ns == entry.ns &&
                std::ranges::any_of(entry.services, [&](const model::Labels* selector) {
-                   return has_all(pod.meta.labels, *selector);
+                   return has_all(workload.labels, *selector);
                });
     }
-    return has_all(pod.meta.labels, entry.spec->selector);
+    return has_all(workload.labels, entry.spec->selector);
 }
 
 void AuthorizationBook::choose(const std::vector<std::size_t>& candidates,
-                               const Object& pod,
                                const model::Workload& workload,
                                std::vector<std::size_t>& out) {
     for (std::size_t index : candidates) {
         Entry& entry = entries_[index];
-        if (!selects(entry, pod)) {
+        if (!selects(entry, workload)) {
             continue;
         }
         entry.used = true;
         if (!workload.enrol_wanted && entry.not_captured.empty()) {
-            entry.not_captured = pod.key.ns + "/" + pod.key.name;
+            entry.not_captured = workload.ns + "/" + workload.name;
         }
         out.push_back(index);
     }
 }
 
-model::AuthorizationPtr AuthorizationBook::of(const Object& pod, const model::Workload& workload) {
+model::AuthorizationPtr AuthorizationBook::of(const model::Workload& workload) {
     if (entries_.empty()) {
         return nullptr;
     }
     std::vector<std::size_t> applying;
-    for (const std::string& ns : {mesh_.root_namespace, pod.key.ns}) {
+    for (const std::string& ns : {mesh_.root_namespace, workload.ns}) {
         auto found = by_namespace_.find(ns);
         if (found != by_namespace_.end()) {
-            choose(found->second, pod, workload, applying);
+            choose(found->second, workload, applying);
         }
-        if (pod.key.ns == mesh_.root_namespace) {
+        if (workload.ns == mesh_.root_namespace) {
             break;  // one and the same scope
         }
     }

@@ -1,4 +1,5 @@
-// AuthorizationBook: which AuthorizationPolicies apply to a pod (istio-semantics §10).
+// AuthorizationBook: which AuthorizationPolicies apply to a pod, or to the gateway
+// (istio-semantics §10).
 //
 // Scope: the policy's namespace, or the mesh in the root namespace; narrowed by a selector, or by
 // the Services that targetRefs name. Principals are brought to the mesh's trust domain. Pods with
@@ -10,7 +11,7 @@
 // Built once per compilation; one thread.
 //
 //     AuthorizationBook book(store, mesh, findings);
-//     workload->authorization = book.of(*pod, *workload);
+//     workload->authorization = book.of(*workload);
 //     book.report(findings);
 #pragma once
 
@@ -29,8 +30,8 @@ class AuthorizationBook {
 public:
     AuthorizationBook(const ObjectStore& store, const model::MeshConfig& mesh);
 
-    // What applies to `pod`; `workload` is what is known of it so far.
-    model::AuthorizationPtr of(const Object& pod, const model::Workload& workload);
+    // By namespace and labels of `workload`.
+    model::AuthorizationPtr of(const model::Workload& workload);
     // Policies that chose no pod, or one that is not captured: nobody enforces them there.
     void report(FindingSink& findings) const;
 
@@ -44,11 +45,10 @@ private:
         bool used = false;
         std::string not_captured;  // a chosen pod that is not in the mesh
     };
-    bool selects(const Entry& entry, const Object& pod) const;
+    bool selects(const Entry& entry, const model::Workload& workload) const;
     void add_targets(const ObjectStore& store, Entry& entry) const;
     void add_unreadable(const StoredObject& stored);
     void choose(const std::vector<std::size_t>& candidates,
-                const Object& pod,
                 const model::Workload& workload,
                 std::vector<std::size_t>& out);
 

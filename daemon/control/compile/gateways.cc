@@ -1,5 +1,6 @@
 #include "daemon/control/compile/gateways.h"
 
+#include "daemon/control/compile/authorization.h"
 #include "daemon/control/compile/gateway_hosts.h"
 
 #include <fmt/core.h>
@@ -87,6 +88,7 @@ model::WorkloadPtr Builder::workload() const {
     out->enrol_wanted = true;  // it has an identity and speaks HBONE as a caller
     out->local = true;
     out->host_network = true;
+    out->authorization = AuthorizationBook(in_.store, mesh_).of(*out);
     return out;
 }
 

@@ -340,6 +340,17 @@ void name_workload(const Object& pod, model::Workload& workload) {
     workload.version = label_of(labels, "version");
 }
 
+void report_policies(const model::MeshConfig& mesh,
+                     AuthorizationBook& authorizations,
+                     FindingSink& findings) {
+    model::Workload gateway;  // a policy that selects it is not without effect
+    gateway.ns = mesh.gateway.ns;
+    gateway.labels = mesh.gateway.labels;
+    gateway.enrol_wanted = true;
+    authorizations.of(gateway);
+    authorizations.report(findings);
+}
+
 }  // namespace
 
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
@@ -401,7 +412,7 @@ Workloads compile_workloads(const ObjectStore& store,
         workload->terminating = spec.terminating;
         workload->network_policy_selected = network_policy_selects(around, *object);
         peers.resolve(object, findings, *workload);
-        workload->authorization = authorizations.of(*object, *workload);
+        workload->authorization = authorizations.of(*workload);
         workload->probe_ports = spec.probe_ports;
         workload->exclusions = exclusions_of(mesh, *object, findings);
         auto sandbox = around.sandboxes.find(workload->uid);
@@ -411,7 +422,7 @@ Workloads compile_workloads(const ObjectStore& store,
         }
         out.all.push_back({std::move(workload), object});
     }
-    authorizations.report(findings);
+    report_policies(mesh, authorizations, findings);
     for (const ObjectPtr& object : store.in_creation_order("Node")) {
         const auto& spec = std::get<NodeSpec>(object->spec);
         if (object->key.name == node) {
