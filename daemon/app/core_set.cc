@@ -50,6 +50,8 @@ private:
 Result<std::unique_ptr<CoreSet>>
 CoreSet::start(std::size_t cores, telemetry::Metrics& metrics, runtime::UringNotes* notes) {
     std::unique_ptr<CoreSet> set(new CoreSet);
+    set->limits_ =
+        std::make_shared<proxy::NodeLimits>(telemetry::FastRandom::seeded_by_kernel().next());
     for (std::size_t i = 0; i < cores; ++i) {
         auto member = std::make_unique<Member>();
         runtime::Core::Options options;
@@ -60,6 +62,8 @@ CoreSet::start(std::size_t cores, telemetry::Metrics& metrics, runtime::UringNot
             [slot, set = set.get(), &metrics, i](runtime::Loop& loop) {
                 auto proxy =
                     std::make_unique<proxy::ProxyCore>(loop, set->sockets_, metrics.core(i), i);
+                proxy->share_limits(set->limits_);
+                proxy->share_spans(set->spans_);
                 slot->proxy = proxy.get();
                 return proxy;
             },

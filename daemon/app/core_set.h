@@ -4,6 +4,7 @@
 #include "daemon/datapath/sockets.h"
 #include "daemon/net/connector.h"
 #include "daemon/proxy/core.h"
+#include "daemon/proxy/node_limits.h"
 #include "daemon/runtime/core.h"
 #include "daemon/telemetry/metrics.h"
 
@@ -36,6 +37,7 @@ public:
     start(std::size_t cores, telemetry::Metrics& metrics, runtime::UringNotes* notes);
     ~CoreSet();
 
+    const std::shared_ptr<telemetry::SpanQueue>& spans() const { return spans_; }
     std::size_t size() const { return cores_.size(); }
     std::size_t home_of(std::string_view uid) const;
     // Runs `order` on one core, or on all.
@@ -48,6 +50,8 @@ private:
     CoreSet() = default;
     struct Member;
     PodSockets sockets_;
+    std::shared_ptr<proxy::NodeLimits> limits_;
+    std::shared_ptr<telemetry::SpanQueue> spans_ = std::make_shared<telemetry::SpanQueue>();
     std::vector<std::unique_ptr<Member>> cores_;
     bool stopped_ = false;
 };

@@ -154,6 +154,7 @@ Result<void> Daemon::start_kernel_side() {
     }
     datapath_ = std::move(*datapath);
     heartbeat_ = std::make_unique<Heartbeat>(*cores_, *datapath_);
+    trace_exporter_ = std::make_unique<TraceExporter>(*loop_, host_sockets_, cores_->spans());
     return {};
 }
 
@@ -236,6 +237,7 @@ void Daemon::start_background() {
     scope_->spawn(&Daemon::run_refresh, this);
     scope_->spawn(&Daemon::run_housekeeping, this);
     scope_->spawn(&Daemon::run_signals, this);
+    scope_->spawn(&TraceExporter::run, trace_exporter_.get());
 }
 
 // --- from a change of files to what is in force ---
@@ -286,6 +288,7 @@ void Daemon::publish() {
     }
     certificates_->ensure(identities, snapshot->mesh());
     tls_contexts_->follow(*snapshot);
+    trace_exporter_->configure(snapshot->mesh().tracing);
     cores_->tell_all([snapshot](proxy::ProxyCore& core) { core.publish(snapshot); });
     tls_contexts_->drop_unused();
     gateways_->reconcile(*snapshot);

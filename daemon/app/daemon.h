@@ -13,6 +13,7 @@
 #include "daemon/app/heartbeat.h"
 #include "daemon/app/options.h"
 #include "daemon/app/tls_contexts.h"
+#include "daemon/app/trace_exporter.h"
 #include "daemon/datapath/datapath.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/scope.h"
@@ -73,6 +74,8 @@ private:
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Heartbeat> heartbeat_;
     std::unique_ptr<Enrolment> enrolment_;
+    HostSockets host_sockets_;
+    std::unique_ptr<TraceExporter> trace_exporter_;
     std::unique_ptr<Api> api_;
     std::unique_ptr<admin::HttpServer> server_;
     std::vector<std::unique_ptr<net::Listener>> listeners_;

@@ -35,4 +35,18 @@ bool Regex::full_match(std::string_view text) const {
     return re2::RE2::FullMatch(re2::StringPiece(text.data(), text.size()), compiled_->program);
 }
 
+std::string Regex::replace_all(std::string_view text, const std::string& substitution) const {
+    std::string out(text);
+    re2::RE2::GlobalReplace(&out, compiled_->program, substitution);
+    return out;
+}
+
+Result<void> Regex::check_substitution(const std::string& substitution) const {
+    std::string why;
+    if (!compiled_->program.CheckRewriteString(substitution, &why)) {
+        return fail(ErrorKind::invalid_input, why);
+    }
+    return {};
+}
+
 }  // namespace orlop

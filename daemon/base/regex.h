@@ -15,6 +15,9 @@ class Regex {
 public:
     static Result<Regex> compile(std::string_view pattern);
     bool full_match(std::string_view text) const;
+    // Every match replaced, \1 to \9 being its groups; check() tells beforehand whether it can.
+    std::string replace_all(std::string_view text, const std::string& substitution) const;
+    Result<void> check_substitution(const std::string& substitution) const;
     const std::string& pattern() const { return *pattern_; }
 
 private:

@@ -173,7 +173,8 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     index_workloads(workloads, findings, *tables);
     index_services(services, *tables);
     tables->quotas = compile_quotas(store, mesh, findings);
-    AssembleInput input{mesh, services, rules, routes, memory_, findings, credentials};
+    LimitBook rate_limits(store.in_creation_order("RateLimit"), mesh);
+    AssembleInput input{mesh, services, rules, routes, rate_limits, memory_, findings, credentials};
     assemble_scope(input, "", nullptr, *tables);
     for (const auto& [ns, hosts] : special_hosts(services, rules, routes)) {
         assemble_scope(input, ns, &hosts, *tables);

@@ -85,6 +85,7 @@ constexpr Kind kinds[] = {
     {"config.istio.io", "quota", legacy, Scope::namespaced, decode_quota_instance},
     {"config.istio.io", "rule", legacy, Scope::namespaced, decode_mixer_rule},
     {"orlop.dev", "MeshConfig", v1, Scope::cluster, decode_mesh_config},
+    {"orlop.dev", "RateLimit", v1, Scope::namespaced, decode_rate_limit},
     {"orlop.dev", "PodSandbox", v1, Scope::namespaced, decode_pod_sandbox, Origin::sandbox},
     {"orlop.dev", "NodeStatus", v1, Scope::cluster, decode_node_status},
 };

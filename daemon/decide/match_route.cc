@@ -212,6 +212,10 @@ bool find_header(const HeaderSource& headers, std::string_view name, std::string
     return false;
 }
 
+bool matches(const model::StringMatch& match, std::string_view text) {
+    return judge(match, text) == Verdict::yes;
+}
+
 bool matches(const model::HttpMatch& match, const RequestView& request) {
     // Cheap conditions first; the order changes no answer, since all must hold.
     if (match.port != 0 && match.port != request.port) {

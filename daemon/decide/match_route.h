@@ -61,6 +61,7 @@ const model::HttpRoute* match_route(const model::VirtualHost& host,
                                     const model::HttpMatch** which);
 
 bool matches(const model::HttpMatch& match, const RequestView& request);
+bool matches(const model::StringMatch& match, std::string_view text);
 
 // Value of the first header called `name` (any case); false when absent.
 bool find_header(const HeaderSource& headers, std::string_view name, std::string_view* value);

@@ -5,6 +5,8 @@
 #include "daemon/proxy/conversation.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/gateway.h"
+#include "daemon/proxy/mirror.h"
+#include "daemon/proxy/node_limits.h"
 #include "daemon/proxy/tunnel_clients.h"
 #include "daemon/proxy/upstream_pool.h"
 
@@ -21,7 +23,9 @@ ProxyCore::ProxyCore(runtime::Loop& loop,
                      telemetry::CoreMetrics& metrics,
                      std::size_t index)
     : loop_(loop), sockets_(sockets), metrics_(metrics), index_(index),
-      random_(telemetry::FastRandom::seeded_by_kernel()),
+      random_(telemetry::FastRandom::seeded_by_kernel()), dice_(random_.next()),
+      mirrors_(std::make_unique<LiveMirrors>()),
+      limits_(std::make_shared<NodeLimits>(random_.next())),
       exchanges_(std::make_unique<ExchangePool>(*this)), drain_(loop), scope_(loop),
       exit_scope_(loop) {}
 
@@ -31,6 +35,10 @@ ProxyCore::~ProxyCore() = default;
 
 void ProxyCore::publish(model::SnapshotPtr snapshot) {
     pinned_ = std::make_shared<const Pinned>(Pinned{snapshot});
+    if (auto seed = snapshot->mesh().fault_seed; seed != dice_seed_) {
+        dice_seed_ = seed;
+        dice_ = telemetry::FastRandom(seed.value_or(0) + index_);
+    }
     std::unordered_map<std::uint64_t, const model::Destination*> known;
     for (const auto& destination : snapshot->destinations()) {
         known.emplace(destination->key, destination.get());
@@ -290,7 +298,12 @@ runtime::Task<void> ProxyCore::run_shut_down(ProxyCore* core, std::function<void
     done();
 }
 
+void ProxyCore::share_limits(std::shared_ptr<NodeLimits> limits) {
+    limits_ = std::move(limits);
+}
+
 void ProxyCore::force() {
+    mirrors_->cut_all();
     for (auto& [uid, pod] : pods_) {
         pod->live.abort_all(Error{ErrorKind::cancelled, "orlopd stops", Side::internal, 0});
         pod->tunnels->end_all();

@@ -21,10 +21,12 @@
 #include "daemon/telemetry/explain.h"
 #include "daemon/telemetry/metrics.h"
 #include "daemon/telemetry/request_id.h"
+#include "daemon/telemetry/span.h"
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -35,6 +37,8 @@ class DestinationState;
 class Tunnel;
 class TunnelClients;
 class ExchangePool;
+class LiveMirrors;
+struct NodeLimits;
 
 // The snapshot in force on this core. Requests hold one of these; its count is touched by this
 // core only, so that cores do not share a cache line for it.
@@ -94,6 +98,9 @@ public:
     // Stop accepting, let exchanges end, then `done` runs on this loop. force() cuts what is left.
     void drain(std::function<void()> done);
     void force();
+    // Counters shared by all cores of a node; a core that is told nothing counts by itself.
+    void share_spans(std::shared_ptr<telemetry::SpanQueue> spans) { spans_ = std::move(spans); }
+    void share_limits(std::shared_ptr<NodeLimits> limits);
     // Ends everything now; `done` runs when nothing of this core is left but the loop.
     void shut_down(std::function<void()> done);
 
@@ -108,6 +115,11 @@ public:
     net::SocketSource& sockets() { return sockets_; }
     telemetry::CoreMetrics& metrics() { return metrics_; }
     telemetry::FastRandom& random() { return random_; }
+    // For what a configuration asks to happen by chance; MeshConfig.faultSeed fixes its numbers.
+    telemetry::FastRandom& dice() { return dice_seed_ ? dice_ : random_; }
+    LiveMirrors& mirrors() { return *mirrors_; }
+    NodeLimits& limits() { return *limits_; }
+    telemetry::SpanQueue* spans() { return spans_.get(); }  // null: nothing is traced
     telemetry::ExplainRing& explain() { return explain_; }
     ExchangePool& exchanges() { return *exchanges_; }
     const PinnedPtr& pinned() const { return pinned_; }
@@ -134,6 +146,11 @@ private:
     telemetry::CoreMetrics& metrics_;
     std::size_t index_;
     telemetry::FastRandom random_;
+    telemetry::FastRandom dice_;
+    std::optional<std::uint64_t> dice_seed_;
+    std::unique_ptr<LiveMirrors> mirrors_;
+    std::shared_ptr<NodeLimits> limits_;
+    std::shared_ptr<telemetry::SpanQueue> spans_;
     telemetry::ExplainRing explain_;
     PinnedPtr pinned_;
     std::unordered_map<std::string, net::TlsIdentityPtr> identities_;

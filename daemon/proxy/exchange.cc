@@ -50,6 +50,8 @@ void Exchange::reset() {
     edge_ = nullptr;
     scan_ = {};
     path_ = {};
+    host_ = nullptr;
+    service_port_ = 0;
     route_ = nullptr;
     match_ = nullptr;
     weighted_ = nullptr;
@@ -69,6 +71,12 @@ void Exchange::reset() {
     denial_details_ = {};
     arriving_ = nullptr;
     upload_done_.clear();
+    end_mirrors();
+    texts_.clear();
+    extra_fields_.clear();
+    actions_.clear();
+    trace_.reset();
+    trace_continues_ = false;
     record_.reset();
 }
 
@@ -151,12 +159,13 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     if (!answer) {
         watch_downstream(*conversation.stream);
     }
-    if (!answer && route_->fault) {
-        answer = co_await inject_fault();
+    if (limited() || (route_ != nullptr && (route_->fault || route_->cors))) {
+        answer = co_await before_router(conversation, answer);
     }
     std::optional<Counted> active;
     if (!answer && cut_ == Cut::none) {
         active.emplace(state_->budget.active);
+        start_mirrors(conversation);
         answer = co_await run_tries(conversation);
     }
     Fate fate;
@@ -174,6 +183,7 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     route_timer_.cancel();
     per_try_timer_.cancel();
     count_at(nullptr);
+    end_mirrors();
     conversation.stream->watch_end(nullptr, nullptr);
     close_record(conversation);
     co_return fate;
@@ -208,6 +218,7 @@ void Exchange::begin(Conversation& conversation) {
     if (arriving_ != nullptr) {
         arriving_->describe(record_, *caller_);
     }
+    begin_trace();
 }
 
 // From here to the end of the request: a caller that leaves ends whatever is done for it. While its
@@ -262,50 +273,110 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
     const model::Snapshot& snapshot = *pinned_->snapshot;
     model::OutboundTarget target;
     std::uint16_t port = conversation.original.port;
-    const model::VirtualHost* host = nullptr;
     if (conversation.ingress) {
         port = conversation.ingress->listener.port;
-        host = gateway_host(snapshot, *conversation.ingress, request_.authority);
+        host_ = gateway_host(snapshot, *conversation.ingress, request_.authority);
     } else {
         target = snapshot.resolve_outbound(caller_->ns, conversation.original);
         port = target.port != nullptr ? target.port->port : port;
-        host = snapshot.find_virtual_host(caller_->ns, request_.authority, port);
+        host_ = snapshot.find_virtual_host(caller_->ns, request_.authority, port);
     }
     service_ = target.service;
-    if (host == nullptr) {
-        host = target.virtual_host;
+    service_port_ = port;
+    if (host_ == nullptr) {
+        host_ = target.virtual_host;
     }
-    if (host == nullptr) {
+    if (host_ == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
     }
-    decide::RequestView view = request_view(port);
-    route_ = decide::match_route(*host, view, &match_);
+    route_ = decide::match_route(*host_, request_view(service_port_), &match_);
     if (route_ == nullptr) {
         return LocalAnswer{404, "", "NR", "route_not_found"};
     }
     record_.route_name = route_->name.empty() ? std::string_view("default") : route_->name;
     record_.route_object =
         object_text(match_ != nullptr && match_->source ? match_->source : route_->source);
-    if (route_->redirect) {
-        return redirect();
-    }
-    if (route_->direct_response) {
-        return LocalAnswer{
-            route_->direct_response->status, route_->direct_response->body, "", "direct_response"};
+    if (route_->redirect || route_->direct_response) {
+        return answer_of_route(conversation);
     }
     // A pod's own address: its services' rules, but this one endpoint.
     destination_ = target.workload != nullptr ? target.destination : nullptr;
     return choose_destination(conversation);
 }
 
+std::optional<LocalAnswer> Exchange::answer_of_route(const Conversation& conversation) {
+    add_route_fields();
+    if (route_->redirect) {
+        return redirect(conversation);
+    }
+    return LocalAnswer{
+        route_->direct_response->status, route_->direct_response->body, "", "direct_response"};
+}
+
+// What stands before the router, in Envoy's order: limits, faults, CORS. `routed` is what the
+// router would answer by itself.
+runtime::Task<std::optional<LocalAnswer>>
+Exchange::before_router(const Conversation& conversation, std::optional<LocalAnswer> routed) {
+    if (limited()) {
+        if (auto refusal = check_limits(conversation)) {
+            co_return refusal;
+        }
+    }
+    if (!routed && route_->fault) {
+        auto abort = co_await inject_fault();
+        if (abort || cut_ != Cut::none) {
+            co_return abort;
+        }
+    }
+    bool reaches_router = route_ != nullptr && (!routed || record_.cluster.empty());
+    if (reaches_router && route_->cors) {
+        if (auto preflight = apply_cors()) {
+            co_return preflight;
+        }
+    }
+    co_return routed;
+}
+
+// Kept for explain; bounded, as rules may ask for many things.
+void Exchange::note_action(std::string_view what, std::string_view of) {
+    if (actions_.size() + what.size() + of.size() > telemetry::RequestRecord::path_bytes_max) {
+        return;
+    }
+    if (!actions_.empty()) {
+        actions_ += "; ";
+    }
+    actions_ += what;
+    actions_ += of;
+}
+
+namespace {
+
+std::uint16_t redirect_port(const model::Redirect& to, const Conversation& conversation) {
+    if (to.derive_port != model::Redirect::DerivePort::request) {
+        return to.port;
+    }
+    bool default_port = conversation.original.port == (to.scheme == "https" ? 443 : 80);
+    return default_port ? std::uint16_t{0} : conversation.original.port;
+}
+
+}  // namespace
+
 // Location of a redirect: every part that the route does not set is that of the request.
-LocalAnswer Exchange::redirect() {
+LocalAnswer Exchange::redirect(const Conversation& conversation) {
     const model::Redirect& to = *route_->redirect;
     std::string_view path = to.uri.empty() ? path_ : std::string_view(to.uri);
-    std::string location = (to.scheme.empty() ? "http" : to.scheme) + "://";
-    location += to.authority.empty() ? request_.authority : std::string_view(to.authority);
-    if (to.port != 0) {
-        location += ":" + std::to_string(to.port);
+    std::string location(edge_ != nullptr ? edge_->scheme : "http");
+    location = (to.scheme.empty() ? location : to.scheme) + "://";
+    std::string_view authority = to.authority.empty() ? request_.authority : to.authority;
+    if (to.port != 0 || to.derive_port != model::Redirect::DerivePort::none) {
+        auto parts = uri::split_host_port(authority);
+        if (parts && parts->port != 0) {
+            authority = authority.substr(0, authority.rfind(':'));
+        }
+    }
+    location += authority;
+    if (std::uint16_t port = redirect_port(to, conversation); port != 0) {
+        location += ":" + std::to_string(port);
     }
     if (!to.prefix_rewrite.empty() && match_ != nullptr && match_->uri &&
         match_->uri->kind == model::StringMatch::Kind::prefix) {
@@ -323,7 +394,7 @@ LocalAnswer Exchange::redirect() {
 }
 
 std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversation) {
-    std::size_t choice = decide::pick_weighted(*route_, core_.random().next());
+    std::size_t choice = decide::pick_weighted(*route_, core_.dice().next());
     if (choice != decide::no_destination) {
         weighted_ = &route_->destinations[choice];
         if (destination_ == nullptr) {
@@ -355,17 +426,21 @@ std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversati
 runtime::Task<std::optional<LocalAnswer>> Exchange::inject_fault() {
     const model::Fault& fault = *route_->fault;
     if (fault.delay > Duration::zero() &&
-        decide::chance(fault.delay_percent, core_.random().next())) {
+        decide::chance(fault.delay_percent, core_.dice().next())) {
         record_.flags.add(ResponseFlag::DI);
         co_await net::wait_for(core_.loop(), fault.delay, interrupt_);
         if (cut_ != Cut::none) {
             co_return std::nullopt;
         }
     }
-    if (fault.abort_http_status != 0 &&
-        decide::chance(fault.abort_percent, core_.random().next())) {
-        co_return LocalAnswer{
-            fault.abort_http_status, "fault filter abort", "FI", "fault_filter_abort"};
+    bool aborts = fault.abort_http_status != 0 || fault.abort_grpc_status.has_value();
+    if (aborts && decide::chance(fault.abort_percent, core_.dice().next())) {
+        LocalAnswer answer{200, "fault filter abort", "FI", "fault_filter_abort"};
+        answer.grpc_status = fault.abort_grpc_status;
+        if (fault.abort_http_status != 0) {
+            answer.status = fault.abort_http_status;
+        }
+        co_return answer;
     }
     co_return std::nullopt;
 }
@@ -448,7 +523,9 @@ bool Exchange::may_retry(const decide::TryOutcome& outcome, decide::RetryDecisio
 void Exchange::close_record(const Conversation& conversation) {
     record_.bytes_received = body_.bytes();
     record_.request_bytes += body_.bytes();
+    record_.actions = actions_;
     record_.duration = core_.loop().now() - record_.started;
+    finish_trace();
     if (arriving_ != nullptr) {
         arriving_->count(*caller_, record_);
         finish_record(core_, *pinned_, record_);

@@ -11,14 +11,19 @@
 
 #include "daemon/codec/h1/head.h"
 #include "daemon/codec/h1/writer.h"
+#include "daemon/decide/header_text.h"
+#include "daemon/decide/limit_key.h"
 #include "daemon/decide/match_route.h"
 #include "daemon/decide/retry.h"
 #include "daemon/proxy/conversation.h"
+#include "daemon/proxy/mirror.h"
 #include "daemon/proxy/request_body.h"
 #include "daemon/proxy/upstream_pool.h"
 
 #include <array>
+#include <deque>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,6 +39,8 @@ struct LocalAnswer {
     std::string_view details;
     bool overloaded = false;
     std::string_view location = {};  // redirects
+    // Then the answer is gRPC's: 200 with this status, and the body as its message.
+    std::optional<std::uint32_t> grpc_status = {};
 };
 
 class Exchange {
@@ -65,7 +72,11 @@ private:
     std::optional<LocalAnswer> judge_at_edge(const Conversation& conversation);
     std::optional<LocalAnswer> read_path();
     decide::RequestView request_view(std::uint16_t port) const;
-    LocalAnswer redirect();
+    LocalAnswer redirect(const Conversation& conversation);
+    std::optional<LocalAnswer> answer_of_route(const Conversation& conversation);
+    runtime::Task<std::optional<LocalAnswer>> before_router(const Conversation& conversation,
+                                                            std::optional<LocalAnswer> routed);
+    void note_action(std::string_view what, std::string_view of = {});
     std::optional<LocalAnswer> choose_destination(Conversation& conversation);
     runtime::Task<std::optional<LocalAnswer>> inject_fault();
     runtime::Task<std::optional<LocalAnswer>> run_tries(Conversation& conversation);
@@ -104,15 +115,44 @@ private:
     runtime::Task<Result<void>> relay_body(Conversation& conversation, std::size_t head_size);
     runtime::Task<Fate> relay_upgrade(Conversation& conversation, std::size_t head_size);
     runtime::Task<Fate> answer_locally(Conversation& conversation, const LocalAnswer& answer);
+    std::size_t collect_answer_fields(const LocalAnswer& answer);
 
     // exchange_edits.cc: heads as they are sent on
     Result<std::size_t> write_upstream_head();
-    void edit_request();
     Result<std::size_t> write_downstream_head(h1::Framing framing, h1::ConnectionFate fate);
     void edit(h1::FieldEdit::Kind kind, std::string_view name, std::string_view value);
-    void edit_headers(const model::HeaderOps& ops);
+    enum class Message : unsigned char { request, response };
+    enum class Copy : unsigned char { primary, mirror };
+    Result<std::size_t> write_request(std::string_view authority, Copy copy);
+    void collect_request_edits(Copy copy);
+    void add_timeout_edit();
+    void edit_headers(const model::HeaderOps& ops, Message side);
+    void edit_over(h1::FieldEdit::Kind kind, std::string_view name, std::string_view value);
+    std::optional<std::string_view> text_value(const model::HeaderText& text, Message side);
+    template <class Visit> void each_ops(Message side, const Visit& visit);
     void edit_at_edge();
     std::string_view rewritten_path();
+    std::string_view upstream_authority() const;
+    void add_route_fields();
+    void add_extra(std::string_view name, std::string value);
+
+    // exchange_trace.cc
+    void begin_trace();
+    void add_trace_edits(Copy copy);
+    void finish_trace();
+
+    // exchange_limits.cc, exchange_cors.cc, exchange_mirror.cc
+    bool limited() const;
+    std::optional<LocalAnswer> check_limits(const Conversation& conversation);
+    std::optional<LocalAnswer> check_rate(const model::RateLimit& limit,
+                                          const decide::LimitSubject& subject);
+    std::optional<LocalAnswer> check_quota(const model::Quota& quota,
+                                           const decide::LimitSubject& subject);
+    std::optional<LocalAnswer> apply_cors();
+    void start_mirrors(Conversation& conversation);
+    void start_mirror(Conversation& conversation, const model::Mirror& mirror);
+    void feed_mirrors(std::string_view payload);
+    void end_mirrors();
 
     ProxyCore& core_;
     PinnedPtr pinned_;
@@ -130,10 +170,20 @@ private:
     std::vector<char> out_;  // a head being sent
     std::vector<h1::FieldEdit> edits_;
     std::array<char, 40> number_room_;
+    std::array<char, 24> timeout_room_;
+    // Empty unless the route fills in values, limits, mirrors or answers cross-origin requests.
+    std::deque<std::string> texts_;
+    std::vector<Field> extra_fields_;  // added to the answer, whoever gives it
+    std::vector<MirrorJobPtr> mirrors_;
+    std::string actions_;  // for explain
+    std::optional<telemetry::TraceContext> trace_;
+    bool trace_continues_ = false;  // the caller's, not one that starts here
     std::array<char, h1::chunk_header_bytes_max> chunk_room_;
     std::array<char, h1::chunk_header_bytes_max> upload_chunk_room_;
     RequestBody body_;
 
+    const model::VirtualHost* host_ = nullptr;
+    std::uint16_t service_port_ = 0;
     const model::HttpRoute* route_ = nullptr;
     const model::HttpMatch* match_ = nullptr;
     const model::WeightedDestination* weighted_ = nullptr;

@@ -186,39 +186,55 @@ runtime::Task<Fate> Exchange::relay_upgrade(Conversation& conversation, std::siz
     co_return Fate::close;
 }
 
+// Fields of an answer made here besides those that frame it; returns room enough for all of them.
+std::size_t Exchange::collect_answer_fields(const LocalAnswer& answer) {
+    if (answer.overloaded) {
+        extra_fields_.push_back({"x-envoy-overloaded", "true"});
+    }
+    if (!answer.location.empty()) {
+        extra_fields_.push_back({"location", answer.location});
+    }
+    if (answer.grpc_status) {
+        extra_fields_.push_back({"content-type", "application/grpc"});
+        add_extra("grpc-status", std::to_string(*answer.grpc_status));
+        if (!answer.body.empty()) {
+            extra_fields_.push_back({"grpc-message", answer.body});
+        }
+    }
+    std::size_t bytes = 0;
+    for (const Field& field : extra_fields_) {
+        bytes += field.name.size() + field.value.size() + 4;
+    }
+    return bytes;
+}
+
 runtime::Task<Fate> Exchange::answer_locally(Conversation& conversation,
                                              const LocalAnswer& answer) {
     co_await stop_upload(conversation);
     net::Stream& downstream = *conversation.stream;
     downstream.watch_end(nullptr, nullptr);
     drop_connection(net::Closing::reset);
-    record_.status = answer.status;
+    record_.status = answer.grpc_status ? std::uint16_t{200} : answer.status;
+    record_.grpc_status = answer.grpc_status;
     record_.flags.add_name(answer.flag);
     record_.details = answer.details;
     if (state_ != nullptr && answer.status == 504) {
         state_->series->add(telemetry::ClusterCounter::rq_timeout);
     }
     bool last = !request_.keep_alive || core_.draining() || !body_.complete();
-    Field extra[2];
-    std::size_t extra_count = 0;
-    if (answer.overloaded) {
-        extra[extra_count++] = {"x-envoy-overloaded", "true"};
-    }
-    if (!answer.location.empty()) {
-        extra[extra_count++] = {"location", answer.location};
-    }
+    std::size_t extra_bytes = collect_answer_fields(answer);
     h1::LocalReply reply;
-    reply.status = answer.status;
-    reply.body = answer.body;
-    reply.fields = std::span(extra).first(extra_count);
+    reply.status = record_.status;
+    reply.body = answer.grpc_status ? std::string_view() : answer.body;
+    reply.fields = extra_fields_;
     reply.connection = last ? h1::ConnectionFate::close : h1::ConnectionFate::keep_alive;
     reply.request_method = request_.method_kind;
-    out_.resize(std::max(out_.size(), answer.body.size() + answer.location.size() + 1024));
+    out_.resize(std::max(out_.size(), answer.body.size() + extra_bytes + 1024));
     auto size = h1::write_local_reply(out_, reply);
     if (!size) {
         co_return Fate::reset;
     }
-    record_.bytes_sent = answer.body.size();
+    record_.bytes_sent = reply.body.size();
     record_.response_bytes = *size;
     auto written = co_await downstream.write(std::string_view(out_.data(), *size));
     if (!written) {

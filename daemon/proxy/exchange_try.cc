@@ -356,6 +356,7 @@ runtime::Task<void> Exchange::upload(Exchange* self, Conversation* conversation)
     while (going) {
         std::string_view payload = self->body_.next_payload(downstream);
         if (!payload.empty()) {
+            self->feed_mirrors(payload);
             auto sent = co_await self->send_payload(payload);
             self->body_.drop_payload(downstream);
             going = sent.has_value();
@@ -376,6 +377,9 @@ runtime::Task<void> Exchange::upload(Exchange* self, Conversation* conversation)
             self->cut(Cut::downstream_gone);
             break;
         }
+    }
+    if (self->body_.complete()) {
+        self->end_mirrors();
     }
     if (going && self->body_.complete()) {
         if (self->body_.framing() == h1::Framing::chunked) {

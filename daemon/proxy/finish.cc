@@ -8,6 +8,10 @@ namespace orlop::proxy {
 void finish_record(ProxyCore& core, const Pinned& pinned, telemetry::RequestRecord& record) {
     record.duration = core.loop().now() - record.started;
     core.explain().add(record);
+    log_record(core, pinned, record);
+}
+
+void log_record(ProxyCore& core, const Pinned& pinned, const telemetry::RequestRecord& record) {
     auto encoding = pinned.snapshot->mesh().access_log;
     if (encoding != model::AccessLogEncoding::off) {
         telemetry::LineBuffer buffer;

@@ -127,6 +127,8 @@ template <class Archive, class Record> void walk(Archive& archive, Record& recor
     walk_object(archive, record.policy_object);
     walk_object(archive, record.security_object);
     archive(record.authorization_note);
+    walk_object(archive, record.limit_object);
+    archive(record.actions);
     archive(record.route_timeout);
     archive(record.per_try_timeout);
     archive(record.retries_allowed);
@@ -219,6 +221,12 @@ std::string decisions_text(const RequestRecord& record) {
     }
     if (!record.authorization_note.empty()) {
         text += fmt::format("audit      {}\n", record.authorization_note);
+    }
+    if (!record.limit_object.kind.empty()) {
+        text += fmt::format("limit      {}\n", object_text(record.limit_object));
+    }
+    if (!record.actions.empty()) {
+        text += fmt::format("actions    {}\n", printable(record.actions));
     }
     return text;
 }

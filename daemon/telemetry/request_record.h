@@ -123,6 +123,8 @@ struct RequestRecord {
     ObjectText policy_object;             // DestinationRule
     ObjectText security_object;           // PeerAuthentication or AuthorizationPolicy that refused
     std::string_view authorization_note;  // AUDIT and dry-run policies that matched
+    ObjectText limit_object;              // RateLimit or quota that refused
+    std::string_view actions;             // what else was done: mirrors, CORS, rewrites, limits
     std::optional<Duration> route_timeout;
     std::optional<Duration> per_try_timeout;
     std::uint32_t retries_allowed = 0;

@@ -213,6 +213,9 @@ model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
         out->routes.push_back(std::move(route));
     }
     out->index = model::make_route_index(out->routes);
+    const ServiceRecord* record = in_.services.find(host);
+    out->rate_limits =
+        in_.limits.of(host, record == nullptr ? "" : record->service->ns, in_.findings);
     tables_.virtual_hosts.push_back(out);
     return out;
 }

@@ -4,6 +4,7 @@
 
 #include "daemon/control/compile.h"
 #include "daemon/control/compile/credentials.h"
+#include "daemon/control/compile/limits.h"
 #include "daemon/control/compile/routes.h"
 #include "daemon/control/compile/rules.h"
 #include "daemon/control/compile/services.h"
@@ -22,6 +23,7 @@ struct AssembleInput {
     const Services& services;
     RuleBook& rules;
     RouteBook& routes;
+    const LimitBook& limits;
     CompileMemory& memory;
     FindingSink& findings;
     Credentials& credentials;

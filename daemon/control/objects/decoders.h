@@ -40,12 +40,16 @@ ObjectSpec decode_destination_policy(const DecodeContext& context);
 ObjectSpec decode_memquota(const DecodeContext& context);
 ObjectSpec decode_quota_instance(const DecodeContext& context);
 ObjectSpec decode_mixer_rule(const DecodeContext& context);
+MatchSpec
+decode_http_match(const DecodeContext& context, const Node& node, const std::string& path);
 HttpRouteSpec
 decode_http_route(const DecodeContext& context, const Node& node, const std::string& path);
 TrafficPolicySpec
 decode_traffic_policy(const DecodeContext& context, const Node& node, const std::string& path);
 
 ObjectSpec decode_mesh_config(const DecodeContext& context);
+model::TracingConfig decode_tracing(FieldReader& parent);
+ObjectSpec decode_rate_limit(const DecodeContext& context);
 ObjectSpec decode_pod_sandbox(const DecodeContext& context);
 ObjectSpec decode_node_status(const DecodeContext& context);
 

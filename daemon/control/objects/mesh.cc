@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace orlop::control {
 namespace {
@@ -130,6 +131,10 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
     flag("http10", mesh.http10);
     flag("shadowHostSuffix", mesh.shadow_host_suffix);
     flag("inboundHttpTelemetry", mesh.inbound_http_telemetry);
+    if (auto seed = spec.integer("faultSeed", 0, std::numeric_limits<std::int64_t>::max())) {
+        mesh.fault_seed = static_cast<std::uint64_t>(*seed);
+    }
+    mesh.tracing = decode_tracing(spec);
     auto conflict = spec.choice("conflictResolution", {"overlay", "oldest"});
     mesh.conflict_resolution = static_cast<model::ConflictResolution>(conflict.value_or(0));
     auto outbound =

@@ -57,6 +57,7 @@ using ObjectSpec = std::variant<Recorded,
                                 QuotaInstanceSpec,
                                 MixerRuleSpec,
                                 MeshConfigSpec,
+                                RateLimitSpec,
                                 PodSandboxSpec,
                                 NodeStatusSpec>;
 

@@ -1,6 +1,7 @@
 #include "daemon/control/objects/route_actions.h"
 
 #include "daemon/base/ip.h"
+#include "daemon/base/limits.h"
 #include "daemon/control/objects/header_text.h"
 #include "daemon/control/objects/validate.h"
 
@@ -20,6 +21,20 @@ bool is_header_name(std::string_view name) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                others.find(c) != std::string_view::npos;
     });
+}
+
+// Framing and connection fields are the proxy's alone: a message that lies about them is an attack.
+bool belongs_to_proxy(std::string_view name) {
+    static constexpr std::string_view names[] = {"connection",
+                                                 "content-length",
+                                                 "expect",
+                                                 "keep-alive",
+                                                 "proxy-connection",
+                                                 "te",
+                                                 "trailer",
+                                                 "transfer-encoding",
+                                                 "upgrade"};
+    return std::ranges::find(names, name) != std::end(names);
 }
 
 bool is_header_value(std::string_view value) {
@@ -44,6 +59,12 @@ void read_header_pairs(FieldReader& ops,
                          path,
                          "not a header name that may be changed",
                          "Host and :authority only by request set or add");
+            return;
+        }
+        if (belongs_to_proxy(header)) {
+            report.error(field.line,
+                         path,
+                         fmt::format("{} frames the message and may not be changed", header));
             return;
         }
         auto value = field.value.is_scalar() ? std::optional(field.value.text) : std::nullopt;
@@ -75,7 +96,7 @@ void read_header_ops(FieldReader& parent,
     read_header_pairs(ops, "add", authority, out.add);
     for (std::string& header : ops.texts("remove")) {
         std::string lower = to_lower(header);
-        if (!is_header_name(lower) || lower == "host") {
+        if (!is_header_name(lower) || lower == "host" || belongs_to_proxy(lower)) {
             ops.error("remove", fmt::format("\"{:.60}\" may not be removed", header));
             continue;
         }
@@ -334,6 +355,13 @@ std::optional<model::Rewrite> decode_rewrite(FieldReader& route) {
         rewrite.regex =
             read_regex(route.report(), regex.line_of("match"), regex.path_of("match"), pattern);
         rewrite.regex_substitution = regex.text_or("rewrite", "");
+        if (rewrite.regex) {
+            if (auto right = rewrite.regex->check_substitution(rewrite.regex_substitution);
+                !right) {
+                regex.error(
+                    "rewrite", right.error().context, "\\1 to \\9 stand for the groups of match");
+            }
+        }
         if (!rewrite.uri.empty()) {
             reader.error_here("uri and uriRegexRewrite exclude each other");
         }
@@ -414,6 +442,11 @@ std::optional<std::vector<MirrorSpec>> decode_mirrors(FieldReader& route) {
     }
     if (route.has("mirror") && route.has("mirrors")) {
         route.error("mirrors", "mirror and mirrors exclude each other");
+    }
+    if (const Node* list = route.take("mirrors");
+        list != nullptr && list->items.size() > limits::mirrors_per_route_max) {
+        route.error("mirrors", fmt::format("more than {} mirrors", limits::mirrors_per_route_max));
+        return mirrors;
     }
     route.each("mirrors", [&](const Node& item, const std::string& path) {
         FieldReader entry(report, &item, path);

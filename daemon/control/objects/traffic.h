@@ -59,6 +59,12 @@ struct HttpRouteSpec {
     model::ObjectRefPtr timeout_source;  // line of `timeout`
 };
 
+// orlop.dev/v1 RateLimit; the compiler decides whose requests it counts (compile/limits.h).
+struct RateLimitSpec {
+    std::vector<std::string> hosts;  // as written, lower-case; empty: every host
+    model::RateLimit limit;
+};
+
 // tls[] and tcp[]: weights per connection, chosen by SNI, port or destination range.
 struct L4RouteSpec {
     std::vector<std::string> sni_hosts;  // tls only

@@ -348,4 +348,9 @@ ObjectSpec decode_virtual_service(const DecodeContext& context) {
     return out;
 }
 
+MatchSpec
+decode_http_match(const DecodeContext& context, const Node& node, const std::string& path) {
+    return read_match(context, node, path);
+}
+
 }  // namespace orlop::control
