@@ -102,6 +102,7 @@ void Exchange::finish_trace() {
     std::string app = label_or(*caller_, "app", caller_->workload_name);
     std::string service = app + "." + caller_->ns;
     std::string version = label_or(*caller_, "version", "latest");
+    std::uint16_t port = arriving_ != nullptr ? record_.downstream_local->port : service_port_;
     std::string operation = service_ != nullptr ? fmt::format("{}:{}/*", service_->host, port)
                                                 : fmt::format("{}/*", record_.authority);
     telemetry::SpanNames names{
