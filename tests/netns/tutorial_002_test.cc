@@ -19,7 +19,10 @@ constexpr double slow_share = 0.4;   // pricing waits 3 s
 constexpr double error_share = 0.3;  // inventory answers 500
 constexpr double slow_ms = 3'000;
 constexpr double pricing_limit_ms = 1'000;
-constexpr long tries_max = 4;  // attempts: 3 are retries
+constexpr long tries_max = 4;         // attempts: 3 are retries
+constexpr double abort_share = 0.05;  // of pricing's calls
+constexpr double delay_share = 0.1;   // of inventory's calls, 2 s each
+constexpr double fixed_delay_ms = 2'000;
 
 class Tutorial002 : public MeshLab {
 protected:
@@ -134,6 +137,34 @@ TEST_F(Tutorial002, row_3_retries_heal_what_timeouts_only_cut) {
     EXPECT_GT(served("inventory"), inventory.requests);
     EXPECT_LE(served("inventory"), inventory.requests * tries_max);
     run_traffic_generator(1 - (1 - pricing_fails) * (1 - inventory_fails));
+}
+
+// Refusals by the circuit breaker, which is still there, come after the fault: they take nothing
+// from its share.
+TEST_F(Tutorial002, row_6_faults_hit_their_share_of_the_calls_and_never_reach_the_service) {
+    application();
+    apply_all({"002-timeout-config.yaml",
+               "002-retry-config.yaml",
+               "002-circuit-breaker.yaml",
+               "002-outlier-detection.yaml",
+               "002-fault-injection.yaml"});
+    constexpr long count = 400;
+    const auto aborted = binomial_bounds(count, abort_share);
+    const Tally pricing = load("client", "http://pricing/", {"-n", "400", "-c", "6", "-t", "20s"});
+    EXPECT_EQ(pricing.requests, count) << pricing.text;
+    EXPECT_GE(pricing.count(500), aborted.low) << pricing.text;
+    EXPECT_LE(pricing.count(500), aborted.high) << pricing.text;
+    EXPECT_EQ(access_lines({" 500 FI fault_filter_abort ", "pricing"}), pricing.count(500));
+
+    const auto delayed = binomial_bounds(count, delay_share);
+    const Tally inventory =
+        load("client", "http://inventory/", {"-n", "400", "-c", "20", "-t", "20s"});
+    // Alone or beside the flag of what came after the delay.
+    const long marked = access_lines({" DI ", "inventory"}) + access_lines({",DI ", "inventory"}) +
+                        access_lines({" DI,", "inventory"});
+    EXPECT_GE(marked, delayed.low) << inventory.text;
+    EXPECT_LE(marked, delayed.high) << inventory.text;
+    EXPECT_GE(inventory.max_ms, fixed_delay_ms) << inventory.text;
 }
 
 TEST_F(Tutorial002, the_conflict_of_two_virtual_services_for_one_host_is_reported) {

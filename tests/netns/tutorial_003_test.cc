@@ -194,6 +194,22 @@ TEST_F(Tutorial003, row_08_retries_of_3_s_do_not_save_a_page_that_gives_up_after
     others_see_black_stars();
 }
 
+TEST_F(Tutorial003, row_09_a_mirror_gets_a_copy_of_each_request_under_the_shadow_name) {
+    start_with({"003-destination_rules_versioning.yaml"});
+    apply("ratings.yaml", lab_file("bookinfo-ratings.yaml"));
+    apply_tutorial("003-virtualservice_reviews_mirror.yaml");
+    constexpr long pages = 40;
+    const Served before = served();
+    EXPECT_EQ(browse_often(pages).success, pages);
+    EXPECT_TRUE(await([&] { return (served() - before).v1 >= pages; }, std::chrono::seconds(10)));
+    const Served now = served() - before;
+    EXPECT_EQ(now.v3, pages) << "v3 serves all";
+    EXPECT_EQ(now.v1, pages) << "v1 gets a copy of each";
+    EXPECT_EQ(now.v2, 0);
+    EXPECT_EQ(served("host reviews-shadow").v1, pages);
+    EXPECT_EQ(served("host reviews-shadow").v3, 0);
+}
+
 // Sends each call to the subset that it names, and the others to the host without a subset.
 constexpr const char* by_subset_header = R"(
 apiVersion: networking.istio.io/v1alpha3

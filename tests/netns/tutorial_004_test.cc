@@ -42,10 +42,10 @@ protected:
         }
         return traces;
     }
-    // Spans of calls of a host.
+    // Calls of a host, as their callers report them.
     static long count_of(const std::vector<nlohmann::json>& spans, const std::string& host) {
         return std::ranges::count_if(spans, [&](const nlohmann::json& span) {
-            return span["name"].get<std::string>().starts_with(host);
+            return span["kind"] == "CLIENT" && span["name"].get<std::string>().starts_with(host);
         });
     }
     // Answers of ratings as reviews v3 had them.
@@ -95,6 +95,94 @@ TEST_F(Tutorial004, row_2_traffic_moves_to_v3_in_two_steps_and_v2_gets_none) {
     EXPECT_EQ(now.v3, 100);
     EXPECT_EQ(now.sum(), 100);
     EXPECT_TRUE(browse().with_stars("red"));
+}
+
+// A rolling window of one second: in t seconds at most t + 1 calls pass, and one as soon as the
+// last one that passed is a second old.
+TEST_F(Tutorial004, row_5_a_quota_of_one_call_per_second_answers_the_others_429) {
+    start_with({"004-route-rule-all-v1.yaml", "004-route-rule-reviews-v3.yaml"});
+    apply_tutorial("004-mixer-rule-ratings-ratelimit.yaml", home);
+    constexpr long pages = 20;
+    const auto started = std::chrono::steady_clock::now();
+    const Tally tally =
+        load(in("client"), page_, {"-n", std::to_string(pages), "-i", "200ms", "-t", "40s"});
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+    EXPECT_EQ(tally.success, pages) << tally.text;
+    const long passed = ratings_answered(200);
+    const long limited = ratings_answered(429);
+    EXPECT_EQ(passed + limited, pages);
+    EXPECT_GE(passed, 2) << "20 calls, 0.2 s apart, last 3.8 s or longer";
+    EXPECT_LE(passed, static_cast<long>(took.count()) + 1);
+    EXPECT_EQ(lines_in_log(in("ratings-v1"), "GET /ratings/0"), passed);
+
+    remove_tutorial("004-mixer-rule-ratings-ratelimit.yaml");
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_TRUE(browse().with_stars("red"));
+    }
+    EXPECT_EQ(ratings_answered(429), limited);
+}
+
+constexpr const char* zipkin_pod = R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: zipkin, namespace: outside}
+spec:
+  containers: [{name: c, image: "openzipkin/zipkin:2", ports: [{containerPort: 9411}]}]
+)";
+
+// Jaeger's query of the tutorial: traces of the ingress that took at least 5 s.
+TEST_F(Tutorial004, row_6_one_trace_shows_the_two_tries_behind_a_page_of_6_s) {
+    start_with({"004-route-rule-all-v1.yaml",
+                "004-route-rule-reviews-test-v2.yaml",
+                "004-route-rule-ratings-test-delay.yaml"});
+    apply("gateway.yaml", lab_file("bookinfo-gateway.yaml"), home);
+    apply("zipkin.yaml", zipkin_pod);
+    apply("tracing.yaml",
+          fmt::format("apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {{name: default}}\n"
+                      "spec: {{accessLog: text, tracing: {{sampling: 100, exporter: zipkin, "
+                      "address: \"{}:9411\"}}}}\n",
+                      pod("outside/zipkin").ip));
+    const std::string url = "http://" + node().ip + "/productpage";
+    EXPECT_EQ(get("outside/stranger", url, {"-t", "40s", "-H", "Cookie: user=jason"}).status, 200);
+    EXPECT_EQ(get("outside/stranger", url, {"-t", "40s"}).status, 200);
+
+    // The delayed calls of ratings end last, 10 s after the page began.
+    std::map<std::string, std::vector<nlohmann::json>> traces;
+    const auto complete = [&] {
+        traces = collected();
+        return std::ranges::any_of(
+            traces, [](const auto& trace) { return count_of(trace.second, "ratings") >= 2; });
+    };
+    ASSERT_TRUE(await(complete, std::chrono::seconds(20))) << log_of("outside/zipkin");
+    EXPECT_EQ(traces.size(), 2U) << "one for each page";
+    std::vector<nlohmann::json> slow;
+    for (const auto& [id, spans] : traces) {
+        const bool found = std::ranges::any_of(spans, [](const nlohmann::json& span) {
+            return !span.contains("parentId") && span["duration"].get<long>() >= 5'000'000;
+        });
+        if (found) {
+            EXPECT_TRUE(slow.empty()) << "the page of nobody in particular was quick";
+            slow = spans;
+        }
+    }
+    ASSERT_FALSE(slow.empty()) << log_of("outside/zipkin");
+    EXPECT_EQ(count_of(slow, "productpage"), 1);
+    EXPECT_EQ(count_of(slow, "details"), 1);
+    EXPECT_EQ(count_of(slow, "reviews"), 2) << "the application's own two tries";
+    EXPECT_EQ(count_of(slow, "ratings"), 2) << "each of them asks ratings";
+    for (const nlohmann::json& span : slow) {
+        const auto name = span["name"].get<std::string>();
+        const long millis = span["duration"].get<long>() / 1'000;
+        if (name.starts_with("productpage")) {
+            const auto service = span["localEndpoint"]["serviceName"].get<std::string>();
+            EXPECT_TRUE(service.starts_with("istio-ingress")) << service;
+        } else if (name.starts_with("reviews")) {
+            EXPECT_EQ(span["tags"].value("error", ""), "true") << span.dump();
+            EXPECT_GE(millis, app_tries_ms / 2) << "cut by the product page";
+        } else if (name.starts_with("ratings")) {
+            EXPECT_GE(millis, 7'000) << "answered in the end, too late";
+        }
+    }
 }
 
 }  // namespace
