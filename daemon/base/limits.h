@@ -56,7 +56,9 @@ inline constexpr std::size_t upstream_idle_per_pool_max = 1024;
 inline constexpr std::size_t core_messages_max = 65'536;
 
 // Timers.
-inline constexpr std::int64_t upstream_idle_ms = 300'000;
+inline constexpr std::int64_t upstream_idle_ms = 300'000;         // tunnels without a stream
+inline constexpr std::int64_t upstream_http_idle_ms = 3'600'000;  // unless the policy says
+inline constexpr std::int64_t tcp_idle_ms = 3'600'000;            // unless the policy says
 inline constexpr std::int64_t downstream_idle_ms = 3'600'000;
 inline constexpr std::int64_t capture_wait_ms = 2'000;
 inline constexpr std::int64_t protocol_look_ms = 50;
@@ -92,6 +94,15 @@ inline constexpr std::size_t trace_state_bytes_max = 512;
 inline constexpr std::uint32_t retry_attempts_max = 100;
 inline constexpr double retry_budget_percent = 20.0;
 inline constexpr std::uint32_t retry_budget_min = 3;
+
+// Load balancing and outlier detection. Larger hash tables are cut to the bound, with a warning.
+inline constexpr std::uint64_t hash_table_entries_max = 256 * 1024;
+inline constexpr std::uint64_t maglev_size_largest = 262'139;  // a prime
+static_assert(maglev_size_largest <= hash_table_entries_max);
+inline constexpr std::size_t locality_groups_max = 64;  // priorities or targets of one destination
+inline constexpr std::size_t locality_rules_max = 256;
+inline constexpr std::size_t outlier_error_codes_max = 500;
+inline constexpr std::int64_t ejection_ms_max = 300'000;  // or the base time when that is longer
 
 // Configuration.
 inline constexpr std::size_t yaml_file_bytes_max = 8 * 1024 * 1024;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "daemon/control/compile/credentials.h"
+#include "daemon/control/compile/endpoint_memory.h"
 #include "daemon/control/finding.h"
 #include "daemon/control/object_store.h"
 #include "daemon/model/snapshot.h"
@@ -42,6 +43,7 @@ struct CompileMemory {
     std::map<std::string, std::shared_ptr<const SubsetSpec>> subsets;
     CredentialFiles files;
     std::map<std::string, std::string> tls_verdicts;  // by key of TlsTerms; empty text: good
+    EndpointMemory endpoints;  // verdicts and hash tables
 };
 
 class Compiler {

@@ -17,14 +17,6 @@ std::uint64_t mix(std::uint64_t x) {  // the finaliser of splitmix64
     return x ^ (x >> 31);
 }
 
-std::uint64_t hash_address(const SocketAddress& address) {
-    std::uint64_t hash = 0xcbf29ce484222325ull ^ address.port;
-    for (const std::uint8_t byte : address.ip.bytes()) {
-        hash = (hash ^ byte) * 0x100000001b3ull;
-    }
-    return mix(hash);
-}
-
 // The word with bits beyond the last endpoint cleared; a short mask reads as zeros.
 std::uint64_t word_of(std::span<const std::uint64_t> usable, std::size_t word, std::size_t count) {
     if (word >= usable.size()) {
@@ -96,27 +88,6 @@ std::size_t two_choices(const model::Destination& destination,
     return request.active(second) < request.active(first) ? second : first;
 }
 
-// Rendezvous hashing: when an endpoint leaves, only its own keys move. Weighted by the logarithm
-// method; all cores and nodes agree without a table.
-std::size_t rendezvous(const model::Destination& destination, const BalanceRequest& request) {
-    std::size_t best = no_endpoint;
-    double best_score = 0;
-    for (std::size_t i = 0; i < destination.endpoints.size(); ++i) {
-        const model::Endpoint& endpoint = destination.endpoints[i];
-        if (!is_usable(request.usable, i)) {
-            continue;
-        }
-        const std::uint64_t hash = mix(*request.hash ^ hash_address(endpoint.address));
-        const double share = (static_cast<double>(hash >> 11) + 0.5) / 9007199254740992.0;
-        const double score = std::max<std::uint32_t>(endpoint.weight, 1) / -std::log(share);
-        if (best == no_endpoint || score > best_score) {
-            best = i;
-            best_score = score;
-        }
-    }
-    return best;
-}
-
 std::size_t find_original(const model::Destination& destination, const BalanceRequest& request) {
     if (request.original == nullptr) {
         return no_endpoint;
@@ -139,6 +110,16 @@ void TriedEndpoints::add(const SocketAddress& address) {
 bool TriedEndpoints::contains(const SocketAddress& address) const {
     const auto end = addresses_.begin() + static_cast<std::ptrdiff_t>(size());
     return std::find(addresses_.begin(), end, address) != end;
+}
+
+double warm_up_factor(const model::Warmup& warmup, Duration age) {
+    if (age >= warmup.window || warmup.window <= Duration::zero()) {
+        return 1.0;
+    }
+    const double part = static_cast<double>(std::max<std::int64_t>(age.count(), 0)) /
+                        static_cast<double>(warmup.window.count());
+    return std::max(
+        {warmup.minimum_percent / 100.0, std::pow(part, 1.0 / warmup.aggression), 1e-6});
 }
 
 std::uint64_t hash_key(std::string_view text) {
@@ -184,7 +165,7 @@ std::size_t Balancer::pick_once(const model::Destination& destination,
                                 std::uint32_t usable_count,
                                 Pick& out) {
     const std::vector<model::Endpoint>& endpoints = destination.endpoints;
-    const bool equal = equal_weights(endpoints);
+    const bool equal = request.scale.of == nullptr && equal_weights(endpoints);
     std::size_t weighted = no_endpoint;
     switch (destination.policy.load_balancing) {
     case model::LoadBalancing::least_request:
@@ -194,7 +175,8 @@ std::size_t Balancer::pick_once(const model::Destination& destination,
         }
         out.why = "least_request (weighted)";
         weighted = smooth_weighted(destination, request, [&](std::size_t i) {
-            return endpoints[i].weight / (static_cast<double>(request.active(i)) + 1.0);
+            return endpoints[i].weight * request.scale(i) /
+                   (static_cast<double>(request.active(i)) + 1.0);
         });
         break;
     case model::LoadBalancing::round_robin:
@@ -202,14 +184,15 @@ std::size_t Balancer::pick_once(const model::Destination& destination,
         if (!equal) {
             out.why = "round_robin (weighted)";
             weighted = smooth_weighted(destination, request, [&](std::size_t i) {
-                return static_cast<double>(endpoints[i].weight);
+                return endpoints[i].weight * request.scale(i);
             });
         }
         break;
     case model::LoadBalancing::consistent_hash:
-        if (request.hash) {
+        if (request.hash && destination.hash_table) {
             out.why = "consistent_hash";
-            return rendezvous(destination, request);
+            return destination.hash_table->find(
+                *request.hash, [&](std::size_t i) { return is_usable(request.usable, i); });
         }
         out.why = "random (no hash key)";
         return random_pick(destination, request, usable_count);

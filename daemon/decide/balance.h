@@ -60,6 +60,13 @@ struct RandomSource {
     std::uint64_t operator()() const { return next(context); }
 };
 
+// Factor on the weight of endpoint `index`, in (0, 1]: warm-up. Null: 1.
+struct WeightScale {
+    const void* context = nullptr;
+    double (*of)(const void* context, std::size_t index) = nullptr;
+    double operator()(std::size_t index) const { return of == nullptr ? 1.0 : of(context, index); }
+};
+
 struct BalanceRequest {
     ActiveCounts active{};
     // Bit i (word i/64) set: endpoint i may be used, i.e. is not ejected. Empty: all may.
@@ -68,6 +75,7 @@ struct BalanceRequest {
     RandomSource random{};                  // required
     std::optional<std::uint64_t> hash{};    // of the consistentHash key; absent: random
     const SocketAddress* original = nullptr;  // passthrough: where the caller wanted to go
+    WeightScale scale{};
 };
 
 struct Pick {
@@ -76,6 +84,8 @@ struct Pick {
     std::uint32_t unusable = 0;    // masked out
     std::uint32_t re_picks = 0;    // picks dropped because they had been tried, at most 5
     std::string_view why{};        // static text for explain
+    bool panic = false;            // too few are in rotation: all were considered
+    std::string_view group{};      // which locality, where that decides
 };
 
 class Balancer {
@@ -100,5 +110,8 @@ private:
 
 // Hash of a consistentHash key; stable over processes and versions.
 std::uint64_t hash_key(std::string_view text);
+
+// A new endpoint's factor at `age`.
+double warm_up_factor(const model::Warmup& warmup, Duration age);
 
 }  // namespace orlop::decide

@@ -7,6 +7,8 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/ip.h"
 #include "daemon/base/tls_terms.h"
+#include "daemon/model/hash_table.h"
+#include "daemon/model/health.h"
 #include "daemon/model/object_ref.h"
 #include "daemon/model/workload.h"
 
@@ -14,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace orlop::model {
@@ -64,6 +67,30 @@ struct ConsistentHash {
     std::uint64_t table_size = 1024;
 };
 
+// A new endpoint's share grows with its age: max(minimum, (age/window)^(1/aggression)).
+struct Warmup {
+    Duration window{};
+    double minimum_percent = 10;
+    double aggression = 1;
+};
+
+// loadBalancer.localityLbSetting; `distribute` and `failover` exclude each other.
+struct LocalityLb {
+    bool enabled = true;
+    // region/zone/subzone; a part that is "*", or left out at the end, stands for every one.
+    struct Distribute {
+        std::string from;
+        std::vector<std::pair<std::string, std::uint32_t>> to;  // weights, in sum 100
+    };
+    struct Failover {  // regions
+        std::string from;
+        std::string to;
+    };
+    std::vector<Distribute> distribute;
+    std::vector<Failover> failover;
+    std::vector<std::string> failover_priority;  // labels: "key", or "key=value"
+};
+
 // DestinationRule connectionPool; nullopt means unset (istio-semantics §5 for defaults).
 struct ConnectionPoolLimits {
     std::optional<std::uint32_t> max_connections;
@@ -95,6 +122,7 @@ struct OutlierDetection {
     Duration base_ejection_time = std::chrono::seconds(30);
     std::uint32_t max_ejection_percent = 10;
     std::uint32_t min_health_percent = 0;
+    std::vector<std::uint16_t> error_codes;  // empty: 500 to 599
 };
 
 struct ClientTls {
@@ -117,7 +145,8 @@ struct RetryBudget {
 struct TrafficPolicy {
     LoadBalancing load_balancing = LoadBalancing::least_request;
     std::optional<ConsistentHash> consistent_hash;
-    std::optional<Duration> warmup;
+    std::optional<Warmup> warmup;
+    std::optional<LocalityLb> locality_lb;
     ConnectionPoolLimits pool;
     std::optional<OutlierDetection> outlier;
     std::optional<ClientTls> tls;
@@ -128,7 +157,12 @@ struct TrafficPolicy {
 struct Endpoint {
     SocketAddress address;  // pod address and target port
     std::uint32_t weight = 1;
-    WorkloadPtr workload;  // null for addresses outside the mesh
+    WorkloadPtr workload{};      // null for addresses outside the mesh
+    LocalityPtr own_locality{};  // of a ServiceEntry's endpoint; null: that of the workload
+    const Locality& locality() const {
+        static const Locality unknown;
+        return own_locality ? *own_locality : workload ? workload->locality : unknown;
+    }
 };
 
 struct Destination {
@@ -141,6 +175,10 @@ struct Destination {
     TlsTermsPtr tls;     // TLS inside whatever wire leads there: DestinationRule SIMPLE and MUTUAL
     std::string broken;  // not empty: why no connection may be made
     std::vector<Endpoint> endpoints;  // ready ones, in a stable order
+    // Parallel to `endpoints` where outlier detection or warm-up asks for it, else empty.
+    std::vector<EndpointHealthPtr> health;
+    DestinationHealthPtr verdicts;  // null when `health` is empty
+    HashTablePtr hash_table;        // of a consistentHash destination
 };
 using DestinationPtr = std::shared_ptr<const Destination>;
 

@@ -18,6 +18,16 @@ struct Authorization;  // daemon/model/authorization.h
 // PeerAuthentication mtls.mode (istio-semantics §9).
 enum class MtlsMode : unsigned char { unset, disable, permissive, strict };
 
+// Where a node stands: labels topology.kubernetes.io/region and zone, topology.istio.io/subzone.
+struct Locality {
+    std::string region;
+    std::string zone;
+    std::string subzone;
+    bool empty() const { return region.empty(); }
+    bool operator==(const Locality&) const = default;
+};
+using LocalityPtr = std::shared_ptr<const Locality>;
+
 // What capture leaves alone, from the traffic.sidecar.istio.io/* annotations and MeshConfig.
 struct CaptureExclusions {
     std::vector<std::uint16_t> inbound_ports;
@@ -32,6 +42,7 @@ struct Workload {
     std::string ns;
     std::string service_account;  // "default" when the pod names none
     std::string node;
+    Locality locality;  // of its node, or of its istio-locality label
     SpiffeId identity;
     Labels labels;
     std::vector<IpAddress> addresses;

@@ -2,12 +2,12 @@
 // protocols. One endpoint is chosen, then bytes pass both ways.
 #include "daemon/base/log.h"
 #include "daemon/proxy/conversation.h"
+#include "daemon/proxy/destination_state.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/labels.h"
 #include "daemon/proxy/relay.h"
 #include "daemon/proxy/tcp_meter.h"
-#include "daemon/proxy/upstream_pool.h"
 
 namespace orlop::proxy {
 namespace {
@@ -18,6 +18,10 @@ struct ByteRoute {
     PinnedPtr pinned;
     WireRequest wire;
     const model::Service* service = nullptr;
+    const model::Destination* destination = nullptr;
+    std::size_t endpoint = 0;
+    std::shared_ptr<DestinationState> state;
+    RelayLimits limits{std::chrono::milliseconds(limits::tcp_idle_ms)};
     telemetry::RequestRecord record;
 };
 
@@ -42,6 +46,57 @@ struct CallerWatch {
     }
 };
 
+// An endpoint of `destination`, unless nobody is in rotation or the caller has its fill of
+// connections.
+bool choose_endpoint(Conversation& conversation,
+                     const model::Destination& destination,
+                     ByteRoute& route) {
+    route.destination = &destination;
+    route.state = destination_state(*conversation.core, *conversation.pod, destination);
+    route.record.cluster = destination.cluster_name;
+    const auto& rule = destination.policy.consistent_hash;
+    PickWish wish{.original = &conversation.original};
+    if (rule && rule->key == model::ConsistentHash::Key::source_ip) {
+        const auto bytes = conversation.peer.ip.bytes();
+        wish.hash = decide::hash_key({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+    auto pick = route.state->pick(destination, wish);
+    if (pick.index == decide::no_endpoint) {
+        route.record.flags.add(ResponseFlag::UH);
+        return false;
+    }
+    const auto& pool = destination.policy.pool;
+    if (!decide::below(route.state->usage->load().connections, pool.max_connections)) {
+        route.state->series->add(telemetry::ClusterCounter::cx_overflow);
+        route.record.flags.add(ResponseFlag::UO);
+        route.record.termination_details = "maxConnections is reached by this caller";
+        return false;
+    }
+    route.endpoint = pick.index;
+    route.wire.endpoint = destination.endpoints[pick.index];
+    route.wire.timeout = pool.connect_timeout;
+    route.limits.idle = pool.tcp_idle_timeout.value_or(route.limits.idle);
+    route.limits.duration = pool.max_connection_duration.value_or(Duration::zero());
+    return true;
+}
+
+// What connecting has shown about the endpoint.
+void observe(const ByteRoute& route, const Result<std::unique_ptr<net::Stream>>& upstream) {
+    if (route.state == nullptr || (!upstream && (upstream.error().kind == ErrorKind::cancelled ||
+                                                 upstream.error().kind == ErrorKind::denied))) {
+        return;
+    }
+    decide::TryOutcome outcome;
+    outcome.status = 200;
+    if (!upstream) {
+        outcome.failure = upstream.error().kind == ErrorKind::timed_out
+                              ? decide::FailureKind::connect_timeout
+                              : decide::FailureKind::connect_failure;
+        route.state->series->add(telemetry::ClusterCounter::cx_connect_fail);
+    }
+    route.state->observe(*route.destination, route.endpoint, outcome);
+}
+
 // Fills `route` and says whether bytes may flow.
 bool choose(Conversation& conversation, ByteRoute& route) {
     ProxyCore& core = *conversation.core;
@@ -62,16 +117,10 @@ bool choose(Conversation& conversation, ByteRoute& route) {
     route.wire.timeout = std::chrono::milliseconds(limits::connect_timeout_default_ms);
     const model::TrafficPolicy* policy = nullptr;
     if (target.destination != nullptr) {
-        auto state = destination_state(core, *conversation.pod, *target.destination);
-        auto pick = state->pick(*target.destination, nullptr);
-        route.record.cluster = target.destination->cluster_name;
-        if (pick.index == decide::no_endpoint) {
-            route.record.flags.add(ResponseFlag::UH);
+        if (!choose_endpoint(conversation, *target.destination, route)) {
             return false;
         }
-        route.wire.endpoint = target.destination->endpoints[pick.index];
         policy = &target.destination->policy;
-        route.wire.timeout = policy->pool.connect_timeout;
     } else {
         route.record.cluster = "PassthroughCluster";
         route.wire.endpoint.address = conversation.original;
@@ -131,7 +180,9 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
         CallerWatch watch{*conversation.stream, interrupt};
         conversation.stream->watch_end(&CallerWatch::on_end, &watch);
         conversation.stream->read_ahead();
+        CountedConnection counted(route.state ? route.state->usage : nullptr);
         auto upstream = co_await open_wire(route.wire);
+        observe(route, upstream);
         conversation.stream->watch_end(nullptr, nullptr);
         if (!upstream) {
             bool denied = upstream.error().kind == ErrorKind::denied;
@@ -155,14 +206,16 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
                                route.wire.endpoint.address,
                                Looked::no);
             }
-            co_await relay_into(*conversation.stream, **upstream, meter.outcome());
+            co_await relay_into(*conversation.stream, **upstream, meter.outcome(), route.limits);
             const RelayOutcome& outcome = meter.outcome();
             if (judged && judged->cut()) {
                 route.record.flags.add(ResponseFlag::DENY);
             }
             route.record.bytes_received = outcome.to_second;
             route.record.bytes_sent = outcome.to_first;
-            closing = outcome.failure ? net::Closing::reset : net::Closing::orderly;
+            const bool expired = !outcome.expired.empty();
+            route.record.termination_details = outcome.expired;
+            closing = outcome.failure && !expired ? net::Closing::reset : net::Closing::orderly;
             co_await (*upstream)->close(closing);
         }
     }

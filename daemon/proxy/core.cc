@@ -3,12 +3,12 @@
 #include "daemon/base/log.h"
 #include "daemon/net/tcp_stream.h"
 #include "daemon/proxy/conversation.h"
+#include "daemon/proxy/destination_state.h"
 #include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/mirror.h"
 #include "daemon/proxy/node_limits.h"
 #include "daemon/proxy/tunnel_clients.h"
-#include "daemon/proxy/upstream_pool.h"
 
 #include <algorithm>
 #include <array>
@@ -26,8 +26,8 @@ ProxyCore::ProxyCore(runtime::Loop& loop,
       random_(telemetry::FastRandom::seeded_by_kernel()), dice_(random_.next()),
       mirrors_(std::make_unique<LiveMirrors>()),
       limits_(std::make_shared<NodeLimits>(random_.next())),
-      exchanges_(std::make_unique<ExchangePool>(*this)), drain_(loop), scope_(loop),
-      exit_scope_(loop) {}
+      exchanges_(std::make_unique<ExchangePool>(*this)), outliers_(loop), drain_(loop),
+      scope_(loop), exit_scope_(loop) {}
 
 ProxyCore::~ProxyCore() = default;
 
@@ -57,7 +57,7 @@ void ProxyCore::publish(model::SnapshotPtr snapshot) {
                 entry.second->end_all();
                 return true;
             }
-            entry.second->follow(*found->second);
+            entry.second->follow(*found->second, pod->workload);
             return false;
         });
     }
@@ -288,6 +288,7 @@ runtime::Task<void> ProxyCore::run_shut_down(ProxyCore* core, std::function<void
         co_await stop_listeners(core, pod);
     }
     core->force();
+    core->outliers_.stop();
     for (const LocalPodPtr& pod : core->all_pods()) {
         for (auto& [key, state] : pod->destinations) {
             state->end_all();

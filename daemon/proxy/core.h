@@ -15,6 +15,7 @@
 #include "daemon/net/tls_identity.h"
 #include "daemon/proxy/arrival.h"
 #include "daemon/proxy/live_streams.h"
+#include "daemon/proxy/outlier_watch.h"
 #include "daemon/runtime/core.h"
 #include "daemon/runtime/drain.h"
 #include "daemon/runtime/scope.h"
@@ -108,6 +109,7 @@ public:
     using LineTap = std::function<void(const telemetry::RequestRecord&, std::string_view)>;
     void set_line_tap(LineTap tap) { line_tap_ = std::move(tap); }
     const LineTap& line_tap() const { return line_tap_; }
+    OutlierWatch& outliers() { return outliers_; }
 
     // --- for the request path ---
     runtime::Loop& loop() { return loop_; }
@@ -157,6 +159,7 @@ private:
     std::unordered_map<std::string, net::TlsIdentityPtr> tls_;
     std::unordered_map<std::string, LocalPodPtr> pods_;
     std::unique_ptr<ExchangePool> exchanges_;
+    OutlierWatch outliers_;
     LineTap line_tap_;
     runtime::DrainTrigger drain_;
     runtime::Scope scope_;

@@ -59,6 +59,8 @@ void Exchange::reset() {
     service_ = nullptr;
     state_.reset();
     tried_.clear();
+    hash_.reset();
+    new_cookie_ = {};
     timeouts_ = {};
     tries_ = 0;
     drop_connection(net::Closing::reset);
@@ -418,6 +420,7 @@ std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversati
     record_.per_try_timeout = timeouts_.per_try;
     record_.retries_allowed = route_->retries.attempts;
     state_ = destination_state(core_, *conversation.pod, *destination_);
+    choose_hash(conversation);
     return std::nullopt;
 }
 

@@ -16,9 +16,9 @@
 #include "daemon/decide/match_route.h"
 #include "daemon/decide/retry.h"
 #include "daemon/proxy/conversation.h"
+#include "daemon/proxy/destination_state.h"
 #include "daemon/proxy/mirror.h"
 #include "daemon/proxy/request_body.h"
-#include "daemon/proxy/upstream_pool.h"
 
 #include <array>
 #include <deque>
@@ -88,8 +88,11 @@ private:
     runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
     runtime::Task<decide::WireChoice> settle_wire();
     bool note_denial(const Error& error, const model::Endpoint& endpoint);
+    decide::Pick pick_endpoint(Conversation& conversation);
     void
     note_try(const model::Endpoint& endpoint, const decide::Pick& pick, telemetry::PathTaken path);
+    runtime::Task<decide::TryOutcome> use_pool(Conversation& conversation, WireRequest& request);
+    decide::TryOutcome not_acquired(const Acquired& acquired, decide::Wire wire);
     runtime::Task<decide::TryOutcome> exchange_bytes(Conversation& conversation);
     runtime::Task<Result<void>> send_request(Conversation& conversation);
     runtime::Task<decide::TryOutcome> await_head(Conversation& conversation);
@@ -109,6 +112,10 @@ private:
     static void on_per_try_timeout(void* self);
     static void on_downstream_end(void* self);
     Duration remaining(Duration bound);
+
+    // exchange_hash.cc: the consistentHash key
+    void choose_hash(const Conversation& conversation);
+    void make_cookie(const model::ConsistentHash& hash, const Conversation& conversation);
 
     // exchange_response.cc: what the caller gets
     runtime::Task<Fate> relay_response(Conversation& conversation);
@@ -191,6 +198,9 @@ private:
     const model::Service* service_ = nullptr;
     std::shared_ptr<DestinationState> state_;
     decide::TriedEndpoints tried_;
+    std::optional<std::uint64_t> hash_;
+    std::string_view new_cookie_;  // Set-Cookie of a session that begins here; in cookie_room_
+    std::vector<char> cookie_room_;
     decide::Timeouts timeouts_;
     std::uint32_t tries_ = 0;
     bool retrying_ = false;

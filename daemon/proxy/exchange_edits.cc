@@ -303,6 +303,9 @@ Result<std::size_t> Exchange::write_downstream_head(h1::Framing framing, h1::Con
         edit(Kind::set,
              "x-envoy-upstream-service-time",
              {number_room_.data(), static_cast<std::size_t>(end - number_room_.data())});
+        if (!new_cookie_.empty()) {
+            edit(Kind::add, "set-cookie", new_cookie_);
+        }
         each_ops(Message::response,
                  [this](const model::HeaderOps& ops) { edit_headers(ops, Message::response); });
         for (const Field& field : extra_fields_) {

@@ -143,16 +143,13 @@ std::string_view failure_word(const TryOutcome& outcome) {
     return decide::failure_name(outcome.failure);
 }
 
-}  // namespace
-
-static TryOutcome failed_connect(const Error& error, bool timed_out) {
-    TryOutcome outcome;
-    bool late = error.kind == ErrorKind::timed_out || timed_out;
-    outcome.failure = late && timed_out ? FailureKind::route_timeout
-                      : late            ? FailureKind::connect_timeout
-                                        : FailureKind::connect_failure;
-    return outcome;
+std::string_view limit_text(decide::Admission admission) {
+    return admission == decide::Admission::too_many_requests
+               ? "http2MaxRequests is reached by this caller"
+               : "http1MaxPendingRequests is reached by this caller";
 }
+
+}  // namespace
 
 // A STRICT callee that is being enrolled cannot be reached for the moment its node needs: waiting
 // that long beats refusing the request.
@@ -192,6 +189,19 @@ void Exchange::note_try(const model::Endpoint& endpoint,
     try_record_->skipped_tried = pick.re_picks;
     try_record_->path = record_.path_taken = path;
     try_record_->timer = timeouts_.per_try.value_or(Duration::zero());
+    if (pick.unusable != 0) {
+        auto who = ejected_text(*destination_, core_.loop().now());
+        try_record_->note = record_.keep(
+            (pick.panic ? "too few in rotation (minHealthPercent), all are used; ejected: "
+                        : "ejected: ") +
+            who);
+    } else if (!pick.group.empty()) {
+        try_record_->note = pick.group;
+    }
+    if (pick.index == decide::no_endpoint) {
+        try_record_->outcome = "no endpoint";
+        return;
+    }
     record_.upstream_host = endpoint.address;
     if (endpoint.workload) {
         record_.destination_workload = record_.keep(endpoint.workload->workload_name);
@@ -211,15 +221,28 @@ bool Exchange::note_denial(const Error& error, const model::Endpoint& endpoint) 
     return !denial_details_.empty();
 }
 
+// Retries avoid the endpoints of earlier tries, and their localities where the policy says so.
+decide::Pick Exchange::pick_endpoint(Conversation& conversation) {
+    const model::RetryPolicy& retries = route_->retries;
+    const bool again = tries_ > 1;
+    // Envoy looks at the tried localities afresh every second try (update frequency 2).
+    const bool elsewhere = retries.remote_localities && tries_ > 2;
+    PickWish wish{again && retries.ignore_previous_hosts ? &tried_ : nullptr,
+                  elsewhere ? &tried_ : nullptr,
+                  hash_,
+                  &conversation.original};
+    return state_->pick(*destination_, wish);
+}
+
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     if (cut_ == Cut::per_try_timeout) {
         cut_ = Cut::none;
         interrupt_.reset();
     }
     pool_.reset();
-    auto pick = state_->pick(
-        *destination_, route_->retries.ignore_previous_hosts && tries_ > 1 ? &tried_ : nullptr);
+    auto pick = pick_endpoint(conversation);
     if (pick.index == decide::no_endpoint) {
+        note_try({}, pick, telemetry::PathTaken::none);
         co_return TryOutcome{FailureKind::connect_failure, 0, std::nullopt, false, false};
     }
     pool_ = state_->pool_of(*destination_, pick.index);
@@ -235,46 +258,61 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
                         wire.wire,
                         mesh.transparent_source,
                         shown_caller(conversation),
-                        remaining(destination_->policy.pool.connect_timeout),
+                        Duration::zero(),
                         &interrupt_,
-                        destination_};
+                        destination_,
+                        pinned_};
     count_at(pool_);
-    TryOutcome outcome;
-    for (bool fresh = false; !fresh;) {
-        fresh = true;
-        auto acquired = co_await acquire(pool_, request);
-        if (!acquired) {
-            if (wire.wire != decide::Wire::refused) {
-                record_.transport_failure = record_.keep(acquired.error().context);
-            }
-            if (note_denial(acquired.error(), endpoint)) {
-                outcome.failure = FailureKind::denied;
-                break;
-            }
-            state_->series->add(ClusterCounter::cx_connect_fail);
-            bool route_over = cut_ == Cut::route_timeout ||
-                              (route_deadline_ && core_.loop().now() >= *route_deadline_);
-            outcome = failed_connect(acquired.error(), route_over);
-            break;
-        }
-        connection_ = std::move(*acquired);
-        outcome = cut_ == Cut::none
-                      ? co_await exchange_bytes(conversation)
-                      : outcome_of_error(Error{ErrorKind::cancelled, "", Side::internal, 0});
-        if (stale_connection(outcome)) {
-            drop_connection(net::Closing::reset);
-            pool_->close_idle();
-            fresh = false;
-        }
-    }
+    TryOutcome outcome = co_await use_pool(conversation, request);
     if (outcome.failure != FailureKind::none) {
         drop_connection(net::Closing::reset);
+    }
+    if (cut_ != Cut::downstream_gone && cut_ != Cut::bad_body) {
+        state_->observe(*destination_, pick.index, outcome);
     }
     try_record_->duration = core_.loop().now() - begun;
     try_record_->status = outcome.status;
     try_record_->outcome =
         outcome.failure == FailureKind::none ? "response" : failure_word(outcome);
     co_return outcome;
+}
+
+// A connection of the pool, and the exchange over it.
+runtime::Task<TryOutcome> Exchange::use_pool(Conversation& conversation, WireRequest& request) {
+    while (true) {
+        auto acquired = co_await acquire(pool_, request);
+        if (!acquired.connection) {
+            co_return not_acquired(acquired, request.wire);
+        }
+        connection_ = std::move(acquired.connection);
+        TryOutcome outcome =
+            cut_ == Cut::none
+                ? co_await exchange_bytes(conversation)
+                : outcome_of_error(Error{ErrorKind::cancelled, "", Side::internal, 0});
+        if (!stale_connection(outcome)) {
+            co_return outcome;
+        }
+        drop_connection(net::Closing::reset);
+        pool_->close_idle();
+    }
+}
+
+TryOutcome Exchange::not_acquired(const Acquired& acquired, decide::Wire wire) {
+    TryOutcome outcome;
+    if (!acquired.error) {
+        outcome.failure = FailureKind::overflow;
+        try_record_->note = limit_text(acquired.admission);
+        return outcome;
+    }
+    bool route_over =
+        cut_ == Cut::route_timeout || (route_deadline_ && core_.loop().now() >= *route_deadline_);
+    if (wire != decide::Wire::refused && acquired.error->kind != ErrorKind::cancelled) {
+        record_.transport_failure = record_.keep(acquired.error->context);
+    }
+    outcome.failure = route_over                                     ? FailureKind::route_timeout
+                      : acquired.error->kind == ErrorKind::timed_out ? FailureKind::connect_timeout
+                                                                     : FailureKind::connect_failure;
+    return outcome;
 }
 
 // --- bytes of one try ---

@@ -1,8 +1,8 @@
 #include "daemon/proxy/inbound_http.h"
 
 #include "daemon/base/log.h"
+#include "daemon/proxy/destination_state.h"
 #include "daemon/proxy/labels.h"
-#include "daemon/proxy/upstream_pool.h"
 
 namespace orlop::proxy {
 
@@ -37,7 +37,7 @@ InboundHttp::InboundHttp(ProxyCore& core,
     only.weight = 100;
     route_.weight_total = 100;
     route_.destinations.push_back(std::move(only));
-    state_->follow(*destination_);
+    state_->follow(*destination_, nullptr);
 }
 
 InboundHttp::~InboundHttp() {

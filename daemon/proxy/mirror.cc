@@ -3,8 +3,8 @@
 #include "daemon/codec/h1/body.h"
 #include "daemon/codec/h1/writer.h"
 #include "daemon/codec/uri.h"
+#include "daemon/proxy/destination_state.h"
 #include "daemon/proxy/finish.h"
-#include "daemon/proxy/upstream_pool.h"
 
 #include <array>
 
@@ -192,15 +192,20 @@ runtime::Task<void> MirrorJob::exchange_once(ProxyCore& core) {
                         peer,
                         destination->policy.pool.connect_timeout,
                         &interrupt_,
-                        destination};
+                        destination,
+                        pinned};
     Active active(*pool);
     auto acquired = co_await acquire(pool, request);
-    if (!acquired) {
-        record.transport_failure = record.keep(acquired.error().context);
-        fail(cut_ ? "UT" : "UF", "mirror_connect_failure");
+    if (!acquired.connection) {
+        if (acquired.error) {
+            record.transport_failure = record.keep(acquired.error->context);
+            fail(cut_ ? "UT" : "UF", "mirror_connect_failure");
+        } else {
+            fail("UO", "mirror_overflow");
+        }
         co_return;
     }
-    std::unique_ptr<UpstreamConnection> connection = std::move(*acquired);
+    std::unique_ptr<UpstreamConnection> connection = std::move(acquired.connection);
     stream_ = connection->stream.get();
     bool whole = false;
     if (!cut_) {

@@ -4,56 +4,130 @@
 
 namespace orlop::proxy {
 
+using decide::Admission;
+using telemetry::ClusterCounter;
+using telemetry::CoreGauge;
+
 // --- UpstreamConnection ---
 
 UpstreamConnection::UpstreamConnection(std::shared_ptr<Pool> owner,
                                        std::unique_ptr<net::Stream> bytes,
-                                       decide::Wire over)
-    : pool(std::move(owner)), stream(std::move(bytes)), wire(over),
+                                       decide::Wire over,
+                                       Instant opened)
+    : pool(std::move(owner)), stream(std::move(bytes)), wire(over), born(opened),
       idle(&UpstreamConnection::on_end, this) {}
 
-// The peer closed an idle connection, or it was idle for too long.
+UpstreamConnection::~UpstreamConnection() {
+    pool->forget(*this);
+}
+
+// The peer closed an idle connection, or it was idle or open for too long.
 void UpstreamConnection::on_end(void* self) {
     auto* connection = static_cast<UpstreamConnection*>(self);
     auto pool = connection->pool;  // keeps the pool until remove() is done
     pool->remove(connection);
 }
 
-// --- Pool ---
+// --- Pool: connections ---
 
-Pool::Pool(ProxyCore& core, model::Endpoint endpoint)
-    : core_(core), endpoint_(std::move(endpoint)) {}
+Pool::Pool(ProxyCore& core, model::Endpoint endpoint, std::shared_ptr<PoolUsage> usage)
+    : core_(core), endpoint_(std::move(endpoint)), usage_(std::move(usage)) {}
 
 Pool::~Pool() = default;
 
-std::unique_ptr<UpstreamConnection> Pool::take_idle(decide::Wire wire) {
+bool Pool::worth_keeping(const UpstreamConnection& connection) const {
+    return connection.stream->quiet() && !connection.stream->transport_ends();
+}
+
+// The warmest idle connection comes last; those that cannot be used any more go.
+decide::Ready Pool::look_for_ready(decide::Wire wire) {
     while (!idle_.empty()) {
-        auto connection = std::move(idle_.back());
-        idle_.pop_back();
-        connection->idle.cancel();
-        connection->stream->watch_end(nullptr, nullptr);
-        if (connection->wire == wire && connection->stream->quiet() &&
-            !connection->stream->transport_ends()) {
-            core_.metrics().add(telemetry::CoreGauge::upstream_idle, -1);
-            return connection;
+        if (idle_.back()->wire == wire && worth_keeping(*idle_.back())) {
+            return decide::Ready::yes;
         }
-        core_.metrics().add(telemetry::CoreGauge::upstream_idle, -1);
-        core_.dispose(std::move(connection->stream), net::Closing::orderly);
+        discard(take_ready());
     }
-    return nullptr;
+    return decide::Ready::no;
+}
+
+std::unique_ptr<UpstreamConnection> Pool::take_ready() {
+    auto connection = std::move(idle_.back());
+    idle_.pop_back();
+    connection->idle.cancel();
+    connection->stream->watch_end(nullptr, nullptr);
+    core_.metrics().add(CoreGauge::upstream_idle, -1);
+    return connection;
+}
+
+void Pool::use(UpstreamConnection& connection) {
+    connection.in_use = true;
+    usage_->add_active();
+}
+
+void Pool::discard(std::unique_ptr<UpstreamConnection> connection) {
+    core_.dispose(std::move(connection->stream), net::Closing::orderly);
 }
 
 void Pool::give_back(std::unique_ptr<UpstreamConnection> connection) {
-    if (retired_ || core_.draining() || idle_.size() >= limits::upstream_idle_per_pool_max ||
-        !connection->stream->quiet() || connection->stream->transport_ends()) {
-        core_.dispose(std::move(connection->stream), net::Closing::orderly);
+    if (connection->in_use) {
+        connection->in_use = false;
+        usage_->remove_active();
+    }
+    const auto& limits = usage_->limits();
+    if (limits.max_requests_per_connection &&
+        connection->requests >= *limits.max_requests_per_connection) {
+        usage_->series().add(ClusterCounter::cx_max_requests);
+        discard(std::move(connection));
+    } else if (limits.max_connection_duration &&
+               core_.loop().now() >= connection->born + *limits.max_connection_duration) {
+        discard(std::move(connection));
+    } else {
+        offer(std::move(connection));
+    }
+}
+
+// A connection has become ready: the longest waiting request gets it.
+void Pool::offer(std::unique_ptr<UpstreamConnection> connection) {
+    while (first_ != nullptr && worth_keeping(*connection)) {
+        Waiter& waiter = *first_;
+        if (waiter.wish.wire != connection->wire) {
+            break;  // the way to the endpoint has changed meanwhile
+        }
+        dequeue(waiter);
+        waiter.result.admission = decide::admit_waiting(usage_->limits(), usage_->load());
+        waiter.served.set();
+        if (waiter.result.admission == Admission::dispatch) {
+            use(*connection);
+            waiter.result.connection = std::move(connection);
+            return;
+        }
+        usage_->series().add(ClusterCounter::rq_pending_overflow);
+    }
+    keep(std::move(connection));
+}
+
+void Pool::keep(std::unique_ptr<UpstreamConnection> connection) {
+    if (retired_ || first_ != nullptr || core_.draining() ||
+        idle_.size() >= limits::upstream_idle_per_pool_max || !worth_keeping(*connection)) {
+        discard(std::move(connection));
         return;
     }
     UpstreamConnection& kept = *connection;
     idle_.push_back(std::move(connection));
-    core_.metrics().add(telemetry::CoreGauge::upstream_idle, 1);
-    core_.loop().timers().set(
-        kept.idle, core_.loop().now() + std::chrono::milliseconds(limits::upstream_idle_ms));
+    core_.metrics().add(CoreGauge::upstream_idle, 1);
+    const auto& policy = usage_->limits();
+    const Duration idle = policy.http_idle_timeout.value_or(
+        policy.tcp_idle_timeout.value_or(std::chrono::milliseconds(limits::upstream_http_idle_ms)));
+    Instant end = Instant::max();
+    if (idle > Duration::zero()) {
+        end = core_.loop().now() + idle;
+    }
+    if (policy.max_connection_duration) {
+        end = std::min(end, kept.born + *policy.max_connection_duration);
+    }
+    if (end != Instant::max()) {
+        core_.loop().timers().set(kept.idle, end);
+    }
     kept.stream->watch_end(&UpstreamConnection::on_end, &kept);
     kept.stream->read_ahead();
 }
@@ -68,8 +142,18 @@ void Pool::remove(UpstreamConnection* connection) {
     idle_.erase(found);
     gone->idle.cancel();
     gone->stream->watch_end(nullptr, nullptr);  // the watcher dies here, the stream a turn later
-    core_.metrics().add(telemetry::CoreGauge::upstream_idle, -1);
-    core_.dispose(std::move(gone->stream), net::Closing::orderly);
+    core_.metrics().add(CoreGauge::upstream_idle, -1);
+    discard(std::move(gone));
+}
+
+// A connection has ended, used or not.
+void Pool::forget(UpstreamConnection& connection) {
+    if (connection.in_use) {
+        usage_->remove_active();
+    }
+    --connections_;
+    usage_->remove_connection();
+    connect_if_needed();
 }
 
 void Pool::close_idle() {
@@ -81,130 +165,141 @@ void Pool::close_idle() {
 void Pool::retire() {
     retired_ = true;
     close_idle();
+    cancel_unwanted_attempts();
 }
 
-// --- DestinationState ---
+// --- Pool: waiting requests ---
 
-namespace {
-
-bool same_endpoint(const model::Endpoint& one, const model::Endpoint& other) {
-    auto uid = [](const model::Endpoint& endpoint) {
-        return endpoint.workload ? std::string_view(endpoint.workload->uid) : std::string_view();
-    };
-    return one.address == other.address && uid(one) == uid(other);
+void Pool::enqueue(Waiter& waiter) {
+    waiter.queued = true;
+    waiter.previous = last_;
+    (last_ != nullptr ? last_->next : first_) = &waiter;
+    last_ = &waiter;
+    ++waiting_;
+    usage_->add_pending();
+    connect_if_needed();
 }
 
-}  // namespace
+void Pool::dequeue(Waiter& waiter) {
+    waiter.queued = false;
+    (waiter.previous != nullptr ? waiter.previous->next : first_) = waiter.next;
+    (waiter.next != nullptr ? waiter.next->previous : last_) = waiter.previous;
+    waiter.next = waiter.previous = nullptr;
+    --waiting_;
+    usage_->remove_pending();
+}
 
-DestinationState::DestinationState(ProxyCore& core, std::uint64_t seed)
-    : core_(core), balancer_(seed) {}
+void Pool::fail_waiters(const Error& error) {
+    while (first_ != nullptr) {
+        Waiter& waiter = *first_;
+        dequeue(waiter);
+        waiter.result.error = error;
+        waiter.served.set();
+    }
+}
 
-DestinationState::~DestinationState() = default;
+// --- Pool: opening ---
 
-void DestinationState::follow(const model::Destination& destination) {
-    std::uint64_t generation = core_.pinned()->snapshot->generation();
-    if (followed_ == &destination && followed_generation_ == generation) {
+void Pool::connect_if_needed() {
+    while (waiting_ > connecting_) {
+        if (!decide::may_connect(usage_->limits(), usage_->load(), connections_)) {
+            usage_->series().add(ClusterCounter::cx_overflow);
+            return;
+        }
+        core_.scope().spawn(&Pool::open, shared_from_this(), first_->wish);
+    }
+}
+
+void Pool::begin(Attempt& attempt) {
+    attempt.next = attempts_;
+    if (attempts_ != nullptr) {
+        attempts_->previous = &attempt;
+    }
+    attempts_ = &attempt;
+    ++connecting_;
+    ++connections_;
+    usage_->add_connection();
+}
+
+void Pool::end(Attempt& attempt) {
+    (attempt.previous != nullptr ? attempt.previous->next : attempts_) = attempt.next;
+    if (attempt.next != nullptr) {
+        attempt.next->previous = attempt.previous;
+    }
+    --connecting_;
+}
+
+runtime::Task<void> Pool::open(std::shared_ptr<Pool> pool, WireRequest wish) {
+    Attempt attempt;
+    pool->begin(attempt);
+    wish.interrupt = &attempt.interrupt;
+    wish.timeout = pool->usage_->limits().connect_timeout;
+    auto stream = co_await open_wire(wish);
+    pool->end(attempt);
+    if (!stream) {
+        auto& series = pool->usage_->series();
+        if (stream.error().kind != ErrorKind::denied) {
+            series.add(ClusterCounter::cx_connect_fail);
+        }
+        if (stream.error().kind == ErrorKind::timed_out) {
+            series.add(ClusterCounter::cx_connect_timeout);
+        }
+        --pool->connections_;
+        pool->usage_->remove_connection();
+        pool->fail_waiters(stream.error());
+        co_return;
+    }
+    pool->offer(std::make_unique<UpstreamConnection>(
+        pool, std::move(*stream), wish.wire, pool->core_.loop().now()));
+}
+
+// Of a pool that has nothing to serve any more.
+void Pool::cancel_unwanted_attempts() {
+    if (!retired_ || waiting_ != 0) {
         return;
     }
-    std::vector<std::shared_ptr<Pool>> next;
-    next.reserve(destination.endpoints.size());
-    for (const model::Endpoint& endpoint : destination.endpoints) {
-        auto same = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
-            return pool && same_endpoint(pool->endpoint(), endpoint);
-        });
-        if (same != pools_.end()) {
-            (*same)->set_endpoint(endpoint);
-            next.push_back(std::move(*same));
-        } else {
-            next.push_back(std::make_shared<Pool>(core_, endpoint));
+    for (Attempt* attempt = attempts_; attempt != nullptr; attempt = attempt->next) {
+        attempt->interrupt.fire();
+    }
+}
+
+runtime::Task<Acquired> acquire(std::shared_ptr<Pool> pool, const WireRequest& request) {
+    Acquired result;
+    PoolUsage& usage = *pool->usage_;
+    const decide::Ready ready = pool->look_for_ready(request.wire);
+    result.admission = decide::admit(usage.limits(), usage.load(), ready);
+    if (result.admission == Admission::dispatch) {
+        result.connection = pool->take_ready();
+        pool->use(*result.connection);
+        co_return result;
+    }
+    if (result.admission != Admission::queue) {
+        usage.series().add(ClusterCounter::rq_pending_overflow);
+        co_return result;
+    }
+    Pool::Waiter waiter(pool->core_.loop(), request);
+    pool->enqueue(waiter);
+    if (request.interrupt != nullptr && !request.interrupt->fired()) {
+        request.interrupt->hook(&Pool::Waiter::on_interrupt, &waiter);
+    }
+    if (request.interrupt == nullptr || !request.interrupt->fired()) {
+        co_await waiter.served;
+    }
+    const bool cut = request.interrupt != nullptr && request.interrupt->fired();
+    if (request.interrupt != nullptr) {
+        request.interrupt->unhook();
+    }
+    if (waiter.queued) {
+        pool->dequeue(waiter);
+    }
+    if (cut) {
+        if (waiter.result.connection) {
+            pool->give_back(std::move(waiter.result.connection));
         }
+        waiter.result.error = Error{ErrorKind::cancelled, "", Side::internal, 0};
     }
-    for (auto& pool : pools_) {
-        if (pool) {
-            pool->retire();
-        }
-    }
-    pools_ = std::move(next);
-    followed_ = &destination;
-    followed_generation_ = generation;
-    if (series == nullptr) {
-        series = core_.metrics().cluster(destination.cluster_name);
-    }
-}
-
-bool DestinationState::follows(const model::Destination& destination) const {
-    return followed_ == &destination && pools_.size() == destination.endpoints.size();
-}
-
-Pool* DestinationState::find_pool(const model::Endpoint& endpoint) const {
-    auto found = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
-        return pool && same_endpoint(pool->endpoint(), endpoint);
-    });
-    return found == pools_.end() ? nullptr : found->get();
-}
-
-// A request that began under an older snapshot may name an endpoint that is gone by now: its
-// connection is then of no use to others.
-std::shared_ptr<Pool> DestinationState::pool_of(const model::Destination& destination,
-                                                std::size_t index) {
-    if (follows(destination)) {
-        return pools_[index];
-    }
-    const model::Endpoint& endpoint = destination.endpoints[index];
-    if (Pool* pool = find_pool(endpoint)) {
-        return pool->shared_from_this();
-    }
-    auto pool = std::make_shared<Pool>(core_, endpoint);
-    pool->retire();
-    return pool;
-}
-
-decide::Pick DestinationState::pick(const model::Destination& destination,
-                                    const decide::TriedEndpoints* tried) {
-    struct Looked {
-        const DestinationState* state;
-        const model::Destination* destination;
-    } looked{this, &destination};
-    decide::BalanceRequest request;
-    request.active = {&looked, [](const void* context, std::size_t index) -> std::uint32_t {
-                          const auto& at = *static_cast<const Looked*>(context);
-                          if (at.state->follows(*at.destination)) {
-                              return at.state->pools_[index]->active;
-                          }
-                          const Pool* pool = at.state->find_pool(at.destination->endpoints[index]);
-                          return pool == nullptr ? 0 : pool->active;
-                      }};
-    request.tried = tried;
-    request.random = {&core_.random(), &telemetry::FastRandom::next_of};
-    return balancer_.pick(destination, request);
-}
-
-void DestinationState::end_all() {
-    for (auto& pool : pools_) {
-        pool->retire();
-    }
-}
-
-std::shared_ptr<DestinationState>
-destination_state(ProxyCore& core, LocalPod& pod, const model::Destination& destination) {
-    auto& state = pod.destinations[destination.key];
-    if (!state) {
-        state = std::make_shared<DestinationState>(core, core.random().next());
-    }
-    state->follow(destination);
-    return state;
-}
-
-runtime::Task<Result<std::unique_ptr<UpstreamConnection>>> acquire(std::shared_ptr<Pool> pool,
-                                                                   const WireRequest& request) {
-    if (auto warm = pool->take_idle(request.wire)) {
-        co_return std::move(warm);
-    }
-    auto stream = co_await open_wire(request);
-    if (!stream) {
-        co_return std::unexpected(stream.error());
-    }
-    co_return std::make_unique<UpstreamConnection>(pool, std::move(*stream), request.wire);
+    pool->cancel_unwanted_attempts();
+    co_return std::move(waiter.result);
 }
 
 }  // namespace orlop::proxy

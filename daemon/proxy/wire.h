@@ -22,6 +22,7 @@ struct WireRequest {
     Duration timeout{};                   // of the whole opening; zero or less: none
     net::Interrupt* interrupt = nullptr;  // ends the opening as cancelled
     const model::Destination* destination = nullptr;  // whose TLS is spoken inside; null: none
+    PinnedPtr pinned{};                               // keeps `destination`
 };
 
 // Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.

@@ -90,6 +90,7 @@ template <class Archive, class Try> void walk_try(Archive& archive, Try& one) {
     archive(one.endpoint_name);
     archive(one.outcome);
     archive(one.why);
+    archive(one.note);
     archive(one.retry_reason);
     archive(one.status);
     archive(one.path);
@@ -192,6 +193,9 @@ std::string try_text(const TryRecord& one, std::size_t number) {
     }
     text += fmt::format(
         ": {} in {}", one.outcome.empty() ? "no outcome" : one.outcome, ms_text(one.duration));
+    if (!one.note.empty()) {
+        text += fmt::format("; {}", printable(one.note));
+    }
     if (!one.retry_reason.empty()) {
         text += fmt::format("; tried again on {}", one.retry_reason);
     }

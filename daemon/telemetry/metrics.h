@@ -146,6 +146,12 @@ enum class ClusterCounter : unsigned char {
     retry_or_shadow_abandoned,
     outlier_ejections_enforced_total,
     outlier_ejections_overflow,
+    outlier_detected_consecutive_5xx,
+    outlier_enforced_consecutive_5xx,
+    outlier_detected_consecutive_gateway,
+    outlier_enforced_consecutive_gateway,
+    outlier_detected_consecutive_local,
+    outlier_enforced_consecutive_local,
     lb_healthy_panic,
     count_,
 };

@@ -42,6 +42,7 @@ struct TryRecord {
     std::string_view endpoint_name;  // pod, for explain; "" when unknown
     std::string_view outcome;        // "200", "connect failure", "per-try timeout", ...
     std::string_view why;            // why this endpoint was chosen
+    std::string_view note;           // the limit that was reached, who is out of rotation, ...
     std::string_view retry_reason;   // retryOn word that made another try follow, "" when last
     std::uint16_t status = 0;        // 0: no response
     PathTaken path = PathTaken::none;

@@ -340,7 +340,7 @@ TEST(Hbone, an_idle_tunnel_ends_by_itself) {
     App app(pair.world, "10.0.0.1:9090", always({}));
     EXPECT_EQ(pair.world.get().status, 200);
     EXPECT_EQ(pair.tunnels(), 1);
-    EXPECT_TRUE(pair.world.run_until([&] { return pair.tunnels() == 0; }, minutes(15)))
+    EXPECT_TRUE(pair.world.run_until([&] { return pair.tunnels() == 0; }, minutes(80)))
         << "idle connections or tunnels stay for ever";
     EXPECT_EQ(pair.world.get().status, 200);
     pair.world.finish();

@@ -94,6 +94,7 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
     // Other TLS, other connections: the key tells pools apart.
     out->key = stable_hash(cluster + "@" + client_ns_ + "@" + caller_ +
                            (out->tls ? "@" + out->tls->key : std::string()));
+    in_.memory.endpoints.complete(*out);
     tables_.destinations.push_back(out);
     destinations_.emplace(std::move(cluster), out);
     return out;
@@ -241,6 +242,9 @@ void Assembler::add_addresses(const ServiceRecord& record,
             }
             auto single = std::make_shared<model::Destination>(*whole);
             single->endpoints = {{key, 1, endpoint.workload}};
+            single->health.clear();  // whoever names a pod gets that pod
+            single->verdicts.reset();
+            single->key = stable_hash(fmt::format("{}@{}", whole->key, key.to_string()));
             scope_.by_address.emplace(
                 key,
                 model::PortTarget{

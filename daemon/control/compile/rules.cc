@@ -47,6 +47,7 @@ void apply_blocks(const TrafficPolicySpec& spec, model::TrafficPolicy& out) {
         out.load_balancing = spec.load_balancer->simple;
         out.consistent_hash = spec.load_balancer->consistent_hash;
         out.warmup = spec.load_balancer->warmup;
+        out.locality_lb = spec.load_balancer->locality;
     }
     if (spec.pool) {
         out.pool = *spec.pool;

@@ -292,6 +292,7 @@ struct Surroundings {
     std::unordered_set<std::string> redirected;                        // pod uids
     std::unordered_map<std::string, const PodSandboxSpec*> sandboxes;  // by pod uid
     std::map<std::string, std::vector<ObjectPtr>> network_policies;    // by namespace
+    std::unordered_map<std::string, model::Locality> localities;       // by node
     std::vector<ObjectPtr> keep_alive;
 };
 
@@ -309,8 +310,36 @@ Surroundings collect(const ObjectStore& store) {
         out.sandboxes[spec.uid] = &spec;
         out.keep_alive.push_back(object);
     }
+    for (const ObjectPtr& object : store.in_creation_order("Node")) {
+        const model::Labels& labels = object->meta.labels;
+        out.localities[object->key.name] = {
+            first_label(
+                labels,
+                {"topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"}),
+            first_label(labels,
+                        {"topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"}),
+            label_of(labels, "topology.istio.io/subzone")};
+    }
     for (const ObjectPtr& object : store.in_creation_order("NetworkPolicy")) {
         out.network_policies[object->key.ns].push_back(object);
+    }
+    return out;
+}
+
+// `istio-locality: region.zone.subzone` on the pod beats the labels of its node.
+model::Locality
+locality_of(const Surroundings& around, const Object& pod, const std::string& node) {
+    std::string own = label_of(pod.meta.labels, "istio-locality");
+    if (own.empty()) {
+        auto found = around.localities.find(node);
+        return found == around.localities.end() ? model::Locality{} : found->second;
+    }
+    char separator = own.find('/') != std::string::npos ? '/' : '.';
+    model::Locality out;
+    for (std::string* part : {&out.region, &out.zone, &out.subzone}) {
+        std::size_t end = own.find(separator);
+        *part = own.substr(0, end);
+        own = end == std::string::npos ? std::string() : own.substr(end + 1);
     }
     return out;
 }
@@ -394,6 +423,7 @@ Workloads compile_workloads(const ObjectStore& store,
         workload->ns = object->key.ns;
         workload->service_account = spec.service_account;
         workload->node = spec.node;
+        workload->locality = locality_of(around, *object, spec.node);
         workload->identity = {mesh.trust_domain, object->key.ns, spec.service_account};
         workload->labels = object->meta.labels;
         workload->addresses = spec.addresses;

@@ -1,17 +1,18 @@
 // DestinationRule: traffic policies and subsets (istio-semantics §5 to §8).
+#include "daemon/base/limits.h"
 #include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/load_balancer.h"
 #include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace orlop::control {
 namespace {
 
 constexpr std::int64_t int32_max = 2'147'483'647;
-constexpr std::int64_t ring_size_max = 8 * 1024 * 1024;
-constexpr std::int64_t maglev_size_max = 5'000'011;
 
 // Kubernetes sends unset integers as 0, so 0 means unset (istio-semantics §5).
 std::optional<std::uint32_t> read_count(FieldReader& reader, std::string_view name) {
@@ -91,6 +92,26 @@ void read_old_consecutive_errors(FieldReader& outlier, model::OutlierDetection& 
     }
 }
 
+// Numbers, or numbers as text.
+void read_error_codes(FieldReader& outlier, model::OutlierDetection& out) {
+    constexpr std::string_view name = "outlierDetectionHttpErrorCodes";
+    outlier.each(name, [&](const Node& item, const std::string& path) {
+        std::optional<std::int64_t> code = read_integer(item);
+        if (auto text = read_text(item); !code && text) {
+            std::int64_t number = 0;
+            auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+            if (error == std::errc() && end == text->data() + text->size()) {
+                code = number;
+            }
+        }
+        if (!code || *code < 100 || *code > 599) {
+            outlier.report().error(item.line, path, "an HTTP status in range 100..599 is wanted");
+        } else if (out.error_codes.size() < limits::outlier_error_codes_max) {
+            out.error_codes.push_back(static_cast<std::uint16_t>(*code));
+        }
+    });
+}
+
 std::optional<model::OutlierDetection> read_outlier(FieldReader& policy) {
     FieldReader outlier(
         policy.report(), policy.take("outlierDetection"), policy.path_of("outlierDetection"));
@@ -122,135 +143,7 @@ std::optional<model::OutlierDetection> read_outlier(FieldReader& policy) {
     }
     out.min_health_percent =
         static_cast<std::uint32_t>(outlier.integer("minHealthPercent", 0, 100).value_or(0));
-    outlier.accept_unenforced({"outlierDetectionHttpErrorCodes"});
-    return out;
-}
-
-bool is_prime(std::uint64_t n) {
-    if (n < 2) {
-        return false;
-    }
-    for (std::uint64_t factor = 2; factor * factor <= n; ++factor) {
-        if (n % factor == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void read_hash_table(FieldReader& hash, model::ConsistentHash& out) {
-    FieldReader ring(hash.report(), hash.take("ringHash"), hash.path_of("ringHash"));
-    FieldReader maglev(hash.report(), hash.take("maglev"), hash.path_of("maglev"));
-    auto old_size = hash.integer("minimumRingSize", 0, ring_size_max);
-    auto size = ring.integer("minimumRingSize", 0, ring_size_max);
-    if (size.value_or(0) > 0 || old_size.value_or(0) > 0) {
-        out.table_size = static_cast<std::uint64_t>(size ? *size : *old_size);
-    }
-    if (!maglev.present()) {
-        return;
-    }
-    out.table = model::ConsistentHash::Table::maglev;
-    auto table = maglev.integer("tableSize", 1, maglev_size_max - 1);
-    if (!table) {
-        if (!maglev.has("tableSize")) {
-            maglev.error_here("tableSize must be set for maglev");
-        }
-        return;
-    }
-    out.table_size = static_cast<std::uint64_t>(*table);
-    if (!is_prime(out.table_size)) {
-        maglev.error("tableSize", "tableSize must be a prime number for maglev");
-    }
-    if (ring.present()) {
-        hash.error_here("ringHash and maglev exclude each other");
-    }
-}
-
-model::ConsistentHash read_consistent_hash(FieldReader& hash) {
-    using Key = model::ConsistentHash::Key;
-    model::ConsistentHash out;
-    int keys = 0;
-    if (auto header = hash.text("httpHeaderName")) {
-        out.key = Key::header;
-        out.name = to_lower(*header);
-        ++keys;
-    }
-    FieldReader cookie(hash.report(), hash.take("httpCookie"), hash.path_of("httpCookie"));
-    if (cookie.present()) {
-        out.key = Key::cookie;
-        out.name = cookie.text_or("name", "");
-        out.cookie_path = cookie.text_or("path", "");
-        out.cookie_ttl = cookie.duration("ttl", ZeroDuration::allowed);
-        cookie.accept_unenforced({"attributes"});
-        bool clean = std::ranges::none_of(out.name + out.cookie_path, [](char c) {
-            return static_cast<unsigned char>(c) <= 0x20 || c == ';' || c == ',' || c == 0x7F;
-        });
-        if (out.name.empty() || !clean) {
-            cookie.error_here(out.name.empty() ? "name required for HttpCookie"
-                                               : "name or path is not possible in a cookie");
-        }
-        ++keys;
-    }
-    if (hash.boolean("useSourceIp").value_or(false)) {
-        out.key = Key::source_ip;
-        ++keys;
-    }
-    if (auto parameter = hash.text("httpQueryParameterName")) {
-        out.key = Key::query_parameter;
-        out.name = *parameter;
-        ++keys;
-    }
-    read_hash_table(hash, out);
-    if (keys != 1) {
-        hash.error_here(keys == 0 ? "consistent hash needs a key"
-                                  : "consistent hash must have exactly one key",
-                        "httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName");
-    }
-    return out;
-}
-
-std::optional<LoadBalancerSpec> read_load_balancer(FieldReader& policy) {
-    using model::LoadBalancing;
-    FieldReader reader(
-        policy.report(), policy.take("loadBalancer"), policy.path_of("loadBalancer"));
-    if (!reader.present()) {
-        return std::nullopt;
-    }
-    static constexpr LoadBalancing simple[] = {LoadBalancing::least_request,
-                                               LoadBalancing::least_request,
-                                               LoadBalancing::least_request,
-                                               LoadBalancing::round_robin,
-                                               LoadBalancing::random,
-                                               LoadBalancing::passthrough};
-    LoadBalancerSpec out;
-    auto name = reader.choice(
-        "simple",
-        {"UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"});
-    out.simple = simple[name.value_or(0)];
-    FieldReader hash(
-        policy.report(), reader.take("consistentHash"), reader.path_of("consistentHash"));
-    if (hash.present()) {
-        out.simple = LoadBalancing::consistent_hash;
-        out.consistent_hash = read_consistent_hash(hash);
-        if (name) {
-            reader.error("simple", "simple and consistentHash exclude each other");
-        }
-    }
-    out.warmup = reader.duration("warmupDurationSecs");
-    FieldReader warmup(policy.report(), reader.take("warmup"), reader.path_of("warmup"));
-    if (warmup.present()) {
-        out.warmup = warmup.duration("duration");
-        warmup.number("minimumPercent", 0, 100);
-        warmup.number("aggression", 1, 1e6);
-        if (!warmup.has("duration")) {
-            warmup.error_here("duration is required");
-        }
-    }
-    if (out.warmup && out.simple != LoadBalancing::round_robin &&
-        out.simple != LoadBalancing::least_request) {
-        reader.error_here("warm-up is only possible with ROUND_ROBIN and LEAST_REQUEST");
-    }
-    reader.accept_unenforced({"localityLbSetting"});
+    read_error_codes(outlier, out);
     return out;
 }
 
@@ -306,7 +199,14 @@ std::optional<model::RetryBudget> read_retry_budget(FieldReader& policy) {
     }
     auto minimum = reader.integer("minRetryConcurrency", 0, int32_max);
     budget.min_concurrency = static_cast<std::uint32_t>(minimum.value_or(budget.min_concurrency));
-    reader.duration("budgetInterval", ZeroDuration::allowed);
+    if (auto interval = reader.duration("budgetInterval", ZeroDuration::allowed);
+        interval && *interval > Duration::zero()) {
+        reader.report().warn("ORL003",
+                             reader.line_of("budgetInterval"),
+                             reader.path_of("budgetInterval"),
+                             "accepted, not enforced: the budget counts the requests in flight",
+                             "leave it out, or write 0s");
+    }
     return budget;
 }
 

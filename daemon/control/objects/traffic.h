@@ -86,7 +86,8 @@ struct VirtualServiceSpec {
 struct LoadBalancerSpec {
     model::LoadBalancing simple = model::LoadBalancing::least_request;
     std::optional<model::ConsistentHash> consistent_hash;
-    std::optional<Duration> warmup;
+    std::optional<model::Warmup> warmup;
+    std::optional<model::LocalityLb> locality;
 };
 
 // One trafficPolicy; merging replaces whole blocks (istio-semantics §5).

@@ -157,7 +157,10 @@ TEST(Balance, masks_reach_past_the_first_word) {
 
 TEST(Balance, a_hash_keeps_its_endpoint_when_another_leaves) {
     Dice dice;
-    const model::Destination destination = destination_of(LB::consistent_hash, {1, 1, 1, 1, 1});
+    model::Destination destination = destination_of(LB::consistent_hash, {1, 1, 1, 1, 1});
+    destination.hash_table = model::HashTable::build(
+        {.table = model::ConsistentHash::Table::maglev, .table_size = 65'537},
+        destination.endpoints);
     const std::array<std::uint64_t, 1> without_two = {0b11011};
     Balancer balancer;
     std::map<std::size_t, int> seen;
