@@ -75,6 +75,10 @@ void tap_lines(proxy::ProxyCore& core, const std::shared_ptr<admin::LineRing>& r
         kept.text = std::string(line);
         ring->add(std::move(kept));
     });
+    core.outliers().set_line_tap(
+        [ring](const IpAddress& caller, const SocketAddress& endpoint, std::string_view line) {
+            ring->add({std::chrono::system_clock::now(), caller, endpoint.ip, std::string(line)});
+        });
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include "daemon/app/api_views.h"
 
+#include "daemon/base/clock.h"
 #include "daemon/control/objects/validate.h"
 #include "daemon/control/yaml_document.h"
+#include "daemon/decide/outlier.h"
 #include "daemon/model/authorization.h"
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -159,6 +162,16 @@ json limits_json(const model::ConnectionPoolLimits& pool) {
     add("http2MaxRequests", pool.http2_max_requests);
     add("maxRequestsPerConnection", pool.max_requests_per_connection);
     add("maxRetries", pool.max_retries);
+    add("maxConcurrentStreams", pool.max_concurrent_streams);
+    if (pool.tcp_idle_timeout) {
+        out["tcpIdleTimeoutMs"] = to_ms(*pool.tcp_idle_timeout);
+    }
+    if (pool.http_idle_timeout) {
+        out["httpIdleTimeoutMs"] = to_ms(*pool.http_idle_timeout);
+    }
+    if (pool.max_connection_duration) {
+        out["maxConnectionDurationMs"] = to_ms(*pool.max_connection_duration);
+    }
     return out;
 }
 
@@ -324,13 +337,35 @@ json destinations_json(const model::Snapshot& snapshot) {
     return out;
 }
 
+namespace {
+
+// What the outlier detector says about endpoint `index`, as istioctl's OUTLIER CHECK.
+json outlier_json(const model::Destination& destination, std::size_t index) {
+    if (!destination.policy.outlier || index >= destination.health.size()) {
+        return {{"check", "OK"}};
+    }
+    const model::EndpointHealth& cell = *destination.health[index];
+    json out = {{"check", cell.ejected() ? "FAILED" : "OK"},
+                {"ejections", cell.ejections.load()},
+                {"lastErrors", decide::last_errors_text(cell)}};
+    if (cell.ejected()) {
+        const Duration left = Instant(Duration(cell.ejected_until.load())) - monotonic_now();
+        out["backInMs"] = std::max(to_ms(left), 0.0);
+    }
+    return out;
+}
+
+}  // namespace
+
 json endpoints_json(const model::Snapshot& snapshot) {
     json out = json::array();
     for (const auto& destination : snapshot.destinations()) {
-        for (const auto& endpoint : destination->endpoints) {
+        for (std::size_t i = 0; i < destination->endpoints.size(); ++i) {
+            const model::Endpoint& endpoint = destination->endpoints[i];
             const auto* workload = endpoint.workload.get();
             out.push_back({{"endpoint", endpoint.address.to_string()},
                            {"status", "HEALTHY"},  // others are not in the table
+                           {"outlier", outlier_json(*destination, i)},
                            {"cluster", destination->cluster_name},
                            {"weight", endpoint.weight},
                            {"pod", workload ? workload->ns + "/" + workload->name : ""},

@@ -2,11 +2,36 @@
 
 #include "daemon/base/log.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <unistd.h>
 
 namespace orlop::app {
+
+namespace {
+
+// A kernel that refuses one of these keeps its default: the connection is of use all the same.
+void set_keepalive(int fd, const net::KeepAlive& wish) {
+    const auto seconds = [](Duration duration) {
+        return static_cast<int>(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+    };
+    const auto set = [fd](int level, int name, int value) {
+        if (value > 0) {
+            ::setsockopt(fd, level, name, &value, sizeof value);
+        }
+    };
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(std::min(wish.probes, 127u)));
+    set(IPPROTO_TCP, TCP_KEEPIDLE, seconds(wish.time));
+    set(IPPROTO_TCP, TCP_KEEPINTVL, seconds(wish.interval));
+}
+
+}  // namespace
 
 Result<int> PodSockets::open_socket(const net::Network& network, const net::SocketWish& wish) {
     const auto& handle = static_cast<const PodNetworkHandle&>(network);
@@ -14,6 +39,9 @@ Result<int> PodSockets::open_socket(const net::Network& network, const net::Sock
         datapath::open_upstream_socket(handle.network(), {wish.destination, wish.deliver_from});
     if (!fd) {
         return std::unexpected(fd.error());
+    }
+    if (wish.keepalive) {
+        set_keepalive(fd->get(), *wish.keepalive);
     }
     return fd->release();
 }

@@ -43,7 +43,8 @@ connect(runtime::Loop& loop, SocketSource& source, const ConnectRequest& request
     if (request.interrupt != nullptr && request.interrupt->fired()) {
         co_return fail(ErrorKind::cancelled, "the connection is not wanted any more");
     }
-    auto fd = source.open_socket(*request.network, {request.address.ip, request.deliver_from});
+    auto fd = source.open_socket(*request.network,
+                                 {request.address.ip, request.deliver_from, request.keepalive});
     if (!fd) {
         co_return std::unexpected(fd.error());
     }

@@ -9,6 +9,7 @@
 #include "daemon/net/tcp_stream.h"
 #include "daemon/runtime/task.h"
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -21,9 +22,16 @@ public:
 };
 using NetworkPtr = std::shared_ptr<const Network>;
 
+struct KeepAlive {  // of TCP; zero: the kernel's default
+    std::uint32_t probes = 0;
+    Duration time{};
+    Duration interval{};
+};
+
 struct SocketWish {
     IpAddress destination;                  // decides the family
     std::optional<IpAddress> deliver_from;  // deliver to the app with this source address
+    std::optional<KeepAlive> keepalive{};
 };
 
 class SocketSource {
@@ -67,6 +75,7 @@ struct ConnectRequest {
     std::optional<IpAddress> deliver_from;
     Duration timeout = std::chrono::seconds(10);  // zero or less: none
     Interrupt* interrupt = nullptr;               // ends the attempt as cancelled
+    std::optional<KeepAlive> keepalive{};
 };
 
 // Errors: refused, timed_out ("connect timeout"), cancelled, system.

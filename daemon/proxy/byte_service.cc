@@ -75,6 +75,7 @@ bool choose_endpoint(Conversation& conversation,
     route.endpoint = pick.index;
     route.wire.endpoint = destination.endpoints[pick.index];
     route.wire.timeout = pool.connect_timeout;
+    route.wire.keepalive = keepalive_of(pool);
     route.limits.idle = pool.tcp_idle_timeout.value_or(route.limits.idle);
     route.limits.duration = pool.max_connection_duration.value_or(Duration::zero());
     return true;

@@ -48,6 +48,7 @@ void DestinationState::follow(const model::Destination& destination,
     adopt_pools(destination);
     static const model::Workload unknown;
     rotation_.follow(destination, caller ? *caller : unknown);
+    caller_ = caller && !caller->addresses.empty() ? caller->addresses.front() : IpAddress();
     see_endpoints(destination);
     followed_ = &destination;
     followed_generation_ = generation;
@@ -172,7 +173,7 @@ void DestinationState::observe(const model::Destination& destination,
                                      destination.endpoints.size()};
     auto verdict = decide::record_try(endpoint, outcome, core_.loop().now());
     if (verdict.trigger != decide::OutlierTrigger::none) {
-        core_.outliers().note(destination, index, verdict, *series);
+        core_.outliers().note({destination, index, caller_}, verdict, *series);
     }
 }
 

@@ -58,6 +58,7 @@ private:
     decide::Rotation rotation_;
     const model::Destination* followed_ = nullptr;
     std::uint64_t followed_generation_ = 0;
+    IpAddress caller_;
     Instant warm_at_ = Instant::min();          // from here on every endpoint is warm
     std::vector<std::shared_ptr<Pool>> pools_;  // parallel to the followed destination's endpoints
 };

@@ -41,16 +41,17 @@ double seconds_of(Duration duration) {
 }  // namespace
 
 // Verdicts are rare: they may allocate and format.
-void OutlierWatch::note(const model::Destination& destination,
-                        std::size_t index,
+void OutlierWatch::note(const Subject& subject,
                         const decide::OutlierVerdict& verdict,
                         telemetry::ClusterSeries& series) {
-    const auto& cell = destination.health[index];
+    const model::Destination& destination = subject.destination;
+    const auto& cell = destination.health[subject.index];
     const TriggerCounters counters = counters_of(verdict.trigger);
     series.add(counters.detected);
     if (verdict.overflow) {
         series.add(ClusterCounter::outlier_ejections_overflow);
-        tell(cell->address,
+        tell(subject.caller,
+             cell->address,
              fmt::format("host {} in cluster {} fails ({}: {}) and stays in rotation: "
                          "maxEjectionPercent {} of {} endpoints is reached",
                          cell->address.to_string(),
@@ -66,7 +67,8 @@ void OutlierWatch::note(const model::Destination& destination,
     series.add(counters.enforced);
     series.add(ClusterCounter::outlier_ejections_enforced_total);
     series.add(ClusterGauge::outlier_ejections_active, 1);
-    tell(cell->address,
+    tell(subject.caller,
+         cell->address,
          fmt::format("host {} in cluster {} was ejected by the outlier detector: {} ({}), for {} s",
                      cell->address.to_string(),
                      destination.cluster_name,
@@ -80,8 +82,13 @@ void OutlierWatch::note(const model::Destination& destination,
         known->ejected = true;
         known->due = due;
     } else {
-        swept_.push_back(
-            {cell, destination.verdicts, &series, destination.cluster_name, interval, due});
+        swept_.push_back({cell,
+                          destination.verdicts,
+                          &series,
+                          destination.cluster_name,
+                          subject.caller,
+                          interval,
+                          due});
     }
     arm();
 }
@@ -95,7 +102,8 @@ bool OutlierWatch::sweep(Swept& one, Instant now) {
         one.series->add(ClusterGauge::outlier_ejections_active, -1);
     }
     if (result == decide::Swept::returned) {
-        tell(one.cell->address,
+        tell(one.caller,
+             one.cell->address,
              fmt::format("host {} in cluster {} is back in rotation",
                          one.cell->address.to_string(),
                          one.cluster));
@@ -119,10 +127,12 @@ void OutlierWatch::arm() {
     loop_.timers().set(timer_, next->due);
 }
 
-void OutlierWatch::tell(const SocketAddress& endpoint, const std::string& line) {
+void OutlierWatch::tell(const IpAddress& caller,
+                        const SocketAddress& endpoint,
+                        const std::string& line) {
     log_line(LogLevel::info, "proxy", "{}", line);
     if (line_tap_) {
-        line_tap_(endpoint, line);
+        line_tap_(caller, endpoint, line);
     }
 }
 

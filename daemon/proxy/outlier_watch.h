@@ -18,12 +18,17 @@ class OutlierWatch {
 public:
     explicit OutlierWatch(runtime::Loop& loop)
         : loop_(loop), timer_(&OutlierWatch::on_sweep, this) {}
-    void note(const model::Destination& destination,
-              std::size_t index,
+    struct Subject {
+        const model::Destination& destination;
+        std::size_t index;  // of the endpoint
+        IpAddress caller;   // whose try has led to the verdict
+    };
+    void note(const Subject& subject,
               const decide::OutlierVerdict& verdict,
               telemetry::ClusterSeries& series);
-    // Sees every line that is logged here, with the endpoint it is about, for `orlopctl logs`.
-    using LineTap = std::function<void(const SocketAddress& endpoint, std::string_view line)>;
+    // Sees every line that is logged here, with whom it is about, for `orlopctl logs`.
+    using LineTap = std::function<void(
+        const IpAddress& caller, const SocketAddress& endpoint, std::string_view line)>;
     void set_line_tap(LineTap tap) { line_tap_ = std::move(tap); }
     void stop() { timer_.cancel(); }
 
@@ -33,6 +38,7 @@ private:
         model::DestinationHealthPtr verdicts;
         telemetry::ClusterSeries* series;
         std::string cluster;
+        IpAddress caller;
         Duration interval;
         Instant due;
         bool ejected = true;
@@ -40,7 +46,7 @@ private:
     static void on_sweep(void* self);
     bool sweep(Swept& one, Instant now);  // true: nothing is left to be done
     void arm();
-    void tell(const SocketAddress& endpoint, const std::string& line);
+    void tell(const IpAddress& caller, const SocketAddress& endpoint, const std::string& line);
 
     runtime::Loop& loop_;
     runtime::Timer timer_;

@@ -78,7 +78,8 @@ TunnelClients::make_tunnel(const WireRequest& request) {
                              {request.endpoint.address.ip, hbone_port},
                              std::nullopt,
                              request.timeout,
-                             request.interrupt};
+                             request.interrupt,
+                             request.keepalive};
     auto tcp = co_await net::connect(core_.loop(), core_.sockets(), wish);
     if (!tcp) {
         Error error = tcp.error();

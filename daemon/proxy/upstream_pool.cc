@@ -234,6 +234,7 @@ runtime::Task<void> Pool::open(std::shared_ptr<Pool> pool, WireRequest wish) {
     pool->begin(attempt);
     wish.interrupt = &attempt.interrupt;
     wish.timeout = pool->usage_->limits().connect_timeout;
+    wish.keepalive = keepalive_of(pool->usage_->limits());
     auto stream = co_await open_wire(wish);
     pool->end(attempt);
     if (!stream) {

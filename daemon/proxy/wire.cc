@@ -51,7 +51,8 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_way(const WireRequest& 
                                  request.endpoint.address,
                                  address_to_show(request),
                                  request.timeout,
-                                 request.interrupt};
+                                 request.interrupt,
+                                 request.keepalive};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::plaintext: {
@@ -59,7 +60,8 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_way(const WireRequest& 
                                  request.endpoint.address,
                                  std::nullopt,
                                  request.timeout,
-                                 request.interrupt};
+                                 request.interrupt,
+                                 request.keepalive};
         co_return co_await open_tcp(core, wish);
     }
     case decide::Wire::refused:
@@ -105,6 +107,14 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
         co_return std::unexpected(std::move(error));
     }
     co_return std::unique_ptr<net::Stream>(std::move(*tls));
+}
+
+std::optional<net::KeepAlive> keepalive_of(const model::ConnectionPoolLimits& limits) {
+    if (!limits.tcp_keepalive) {
+        return std::nullopt;
+    }
+    const auto& wanted = *limits.tcp_keepalive;
+    return net::KeepAlive{wanted.probes, wanted.time, wanted.interval};
 }
 
 telemetry::PathTaken path_of(decide::Wire wire, const model::Destination* destination) {

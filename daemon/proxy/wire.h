@@ -9,6 +9,7 @@
 #include "daemon/proxy/core.h"
 
 #include <memory>
+#include <optional>
 
 namespace orlop::proxy {
 
@@ -23,10 +24,14 @@ struct WireRequest {
     net::Interrupt* interrupt = nullptr;  // ends the opening as cancelled
     const model::Destination* destination = nullptr;  // whose TLS is spoken inside; null: none
     PinnedPtr pinned{};                               // keeps `destination`
+    std::optional<net::KeepAlive> keepalive{};
 };
 
 // Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.
 runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest& request);
+
+// connectionPool.tcp.tcpKeepalive as the sockets take it.
+std::optional<net::KeepAlive> keepalive_of(const model::ConnectionPoolLimits& limits);
 
 telemetry::PathTaken path_of(decide::Wire wire, const model::Destination* destination = nullptr);
 

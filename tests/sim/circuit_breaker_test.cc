@@ -262,6 +262,18 @@ TEST(CircuitBreaker, an_old_connection_is_not_used_again) {
     shop.world.finish();
 }
 
+TEST(CircuitBreaker, tcp_keepalive_is_asked_of_the_socket) {
+    Shop shop;
+    limit(shop.world, "{tcp: {tcpKeepalive: {probes: 3, time: 7200s, interval: 75s}}}");
+    App app(shop.world, "10.0.0.1:9090", after({}));
+    EXPECT_EQ(shop.world.get().status, 200);
+    ASSERT_TRUE(shop.world.sockets.last_keepalive.has_value());
+    EXPECT_EQ(shop.world.sockets.last_keepalive->probes, 3u);
+    EXPECT_EQ(shop.world.sockets.last_keepalive->time, seconds(7200));
+    EXPECT_EQ(shop.world.sockets.last_keepalive->interval, seconds(75));
+    shop.world.finish();
+}
+
 TEST(CircuitBreaker, connect_timeout_is_of_the_policy) {
     Shop shop({.backlog_max = 1});
     retry_never(shop.world);

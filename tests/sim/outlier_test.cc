@@ -50,7 +50,9 @@ TEST(OutlierDetection, takes_a_failing_endpoint_out_and_lets_it_back_for_longer_
     Shop shop;
     std::vector<std::string> lines;
     shop.world.node(0).core->outliers().set_line_tap(
-        [&lines](const SocketAddress&, std::string_view line) { lines.emplace_back(line); });
+        [&lines](const IpAddress&, const SocketAddress&, std::string_view line) {
+            lines.emplace_back(line);
+        });
     App bad(shop.world, "10.0.0.1:9090", always(500));
     App good(shop.world, "10.0.0.2:9090", always(200));
     EXPECT_EQ(shop.ask(20), 17) << "three tries of the bad one, then none";

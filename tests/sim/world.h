@@ -51,6 +51,7 @@ public:
     explicit Sockets(FakeBackend& backend) : backend_(backend) {}
     Result<int> open_socket(const net::Network& network, const net::SocketWish& wish) override;
     std::uint64_t opened() const { return opened_; }
+    std::optional<net::KeepAlive> last_keepalive;
 
 private:
     FakeBackend& backend_;

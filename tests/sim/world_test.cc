@@ -13,6 +13,7 @@ namespace orlop::sim {
 
 Result<int> Sockets::open_socket(const net::Network& network, const net::SocketWish& wish) {
     ++opened_;
+    last_keepalive = wish.keepalive;
     SocketAddress local;
     if (wish.deliver_from) {
         local = {*wish.deliver_from, next_port_++};

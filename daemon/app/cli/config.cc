@@ -98,11 +98,24 @@ Table destinations(const json& rows) {
     return table;
 }
 
+// "OK", or "FAILED (503, 503; back in 27 s)".
+std::string outlier_text(const json& row) {
+    const json outlier = row.value("outlier", json::object());
+    std::string text = outlier.value("check", "OK");
+    if (text == "FAILED") {
+        text += fmt::format(" ({}; back in {:.0f} s)",
+                            outlier.value("lastErrors", ""),
+                            outlier.value("backInMs", 0.0) / 1000);
+    }
+    return text;
+}
+
 Table endpoints(const json& rows) {
-    Table table({"ENDPOINT", "STATUS", "PROTOCOL", "POD", "CLUSTER"});
+    Table table({"ENDPOINT", "STATUS", "OUTLIER CHECK", "PROTOCOL", "POD", "CLUSTER"});
     for (const json& row : rows) {
         table.add({row.value("endpoint", ""),
                    row.value("status", ""),
+                   outlier_text(row),
                    row.value("protocol", ""),
                    row.value("pod", ""),
                    row.value("cluster", "")});
