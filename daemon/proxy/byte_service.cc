@@ -61,7 +61,8 @@ bool choose_endpoint(Conversation& conversation,
         wish.hash = decide::hash_key({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
     auto pick = route.state->pick(destination, wish);
-    if (pick.index == decide::no_endpoint) {
+    const bool passthrough = destination.policy.load_balancing == model::LoadBalancing::passthrough;
+    if (pick.index == decide::no_endpoint && !passthrough) {
         route.record.flags.add(ResponseFlag::UH);
         return false;
     }
@@ -73,7 +74,11 @@ bool choose_endpoint(Conversation& conversation,
         return false;
     }
     route.endpoint = pick.index;
-    route.wire.endpoint = destination.endpoints[pick.index];
+    if (pick.index == decide::no_endpoint) {
+        route.wire.endpoint.address = conversation.original;
+    } else {
+        route.wire.endpoint = destination.endpoints[pick.index];
+    }
     route.wire.timeout = pool.connect_timeout;
     route.wire.keepalive = keepalive_of(pool);
     route.limits.idle = pool.tcp_idle_timeout.value_or(route.limits.idle);

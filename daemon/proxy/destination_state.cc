@@ -177,7 +177,20 @@ void DestinationState::observe(const model::Destination& destination,
     }
 }
 
+std::shared_ptr<Pool> DestinationState::pool_to(const SocketAddress& original) {
+    if (!passthrough_ || passthrough_->endpoint().address != original) {
+        if (passthrough_) {
+            passthrough_->retire();
+        }
+        passthrough_ = std::make_shared<Pool>(core_, model::Endpoint{.address = original}, usage);
+    }
+    return passthrough_;
+}
+
 void DestinationState::end_all() {
+    if (passthrough_) {
+        passthrough_->retire();
+    }
     for (auto& pool : pools_) {
         pool->retire();
     }

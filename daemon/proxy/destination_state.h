@@ -36,6 +36,8 @@ public:
     decide::Pick pick(const model::Destination& destination, const PickWish& wish);
     // The pool of an endpoint of `destination`, which may be of an older snapshot than followed.
     std::shared_ptr<Pool> pool_of(const model::Destination& destination, std::size_t index);
+    // PASSTHROUGH: a pool to where the caller wanted to go, when that is none of the endpoints.
+    std::shared_ptr<Pool> pool_to(const SocketAddress& original);
     // What a try has shown about an endpoint; may eject it.
     void observe(const model::Destination& destination,
                  std::size_t index,
@@ -59,7 +61,8 @@ private:
     const model::Destination* followed_ = nullptr;
     std::uint64_t followed_generation_ = 0;
     IpAddress caller_;
-    Instant warm_at_ = Instant::min();          // from here on every endpoint is warm
+    Instant warm_at_ = Instant::min();  // from here on every endpoint is warm
+    std::shared_ptr<Pool> passthrough_;
     std::vector<std::shared_ptr<Pool>> pools_;  // parallel to the followed destination's endpoints
 };
 

@@ -198,7 +198,7 @@ void Exchange::note_try(const model::Endpoint& endpoint,
     } else if (!pick.group.empty()) {
         try_record_->note = pick.group;
     }
-    if (pick.index == decide::no_endpoint) {
+    if (endpoint.address.port == 0) {
         try_record_->outcome = "no endpoint";
         return;
     }
@@ -241,11 +241,14 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     }
     pool_.reset();
     auto pick = pick_endpoint(conversation);
-    if (pick.index == decide::no_endpoint) {
+    const bool passthrough =
+        destination_->policy.load_balancing == model::LoadBalancing::passthrough;
+    if (pick.index == decide::no_endpoint && !passthrough) {
         note_try({}, pick, telemetry::PathTaken::none);
         co_return TryOutcome{FailureKind::connect_failure, 0, std::nullopt, false, false};
     }
-    pool_ = state_->pool_of(*destination_, pick.index);
+    pool_ = pick.index == decide::no_endpoint ? state_->pool_to(conversation.original)
+                                              : state_->pool_of(*destination_, pick.index);
     const model::Endpoint endpoint = pool_->endpoint();  // a copy: a newer snapshot replaces it
     tried_.add(endpoint.address);
     const model::MeshConfig& mesh = pinned_->snapshot->mesh();
