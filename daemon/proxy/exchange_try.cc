@@ -307,16 +307,15 @@ TryOutcome Exchange::not_acquired(const Acquired& acquired, decide::Wire wire) {
         try_record_->note = limit_text(acquired.admission);
         return outcome;
     }
-    if (note_denial(*acquired.error, pool_->endpoint())) {
+    if (wire != decide::Wire::refused && acquired.error->kind != ErrorKind::cancelled) {
         record_.transport_failure = record_.keep(acquired.error->context);
+    }
+    if (note_denial(*acquired.error, pool_->endpoint())) {
         outcome.failure = FailureKind::denied;
         return outcome;
     }
     bool route_over =
         cut_ == Cut::route_timeout || (route_deadline_ && core_.loop().now() >= *route_deadline_);
-    if (wire != decide::Wire::refused && acquired.error->kind != ErrorKind::cancelled) {
-        record_.transport_failure = record_.keep(acquired.error->context);
-    }
     outcome.failure = route_over                                     ? FailureKind::route_timeout
                       : acquired.error->kind == ErrorKind::timed_out ? FailureKind::connect_timeout
                                                                      : FailureKind::connect_failure;
