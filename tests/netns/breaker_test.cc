@@ -66,7 +66,11 @@ spec: {host: pricing, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}
     const Reply reply = get("client", "http://pricing/", {"-t", "20s"});
     EXPECT_EQ(reply.status, 200) << reply.text;
     // As the upstream's address, not only as the caller's destination.
-    EXPECT_EQ(access_lines({"\"" + service("pricing").cluster_ip + ":80\""}), 1);
+    const lab::ServiceStatus where = service("pricing");
+    EXPECT_EQ(access_lines({"\"" + where.cluster_ip + ":80\""}) +
+                  access_lines({"\"[" + where.cluster_ip6 + "]:80\""}),
+              1)
+        << reply.text;
 }
 
 }  // namespace
