@@ -43,7 +43,7 @@ struct CompileMemory {
     std::map<std::string, std::shared_ptr<const SubsetSpec>> subsets;
     CredentialFiles files;
     std::map<std::string, std::string> tls_verdicts;  // by key of TlsTerms; empty text: good
-    EndpointMemory endpoints;  // verdicts and hash tables
+    EndpointMemory endpoints;                         // verdicts and hash tables
 };
 
 class Compiler {

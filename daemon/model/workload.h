@@ -65,7 +65,7 @@ struct Workload {
     // Resolved PeerAuthentication: never `unset`. Ports are container ports.
     MtlsMode mtls = MtlsMode::permissive;
     std::map<std::uint16_t, MtlsMode> port_mtls;
-    std::vector<std::uint16_t> probe_ports;  // ports named by kubelet probes
+    std::vector<std::uint16_t> probe_ports;              // ports named by kubelet probes
     std::shared_ptr<const Authorization> authorization;  // null: no policy, everything is allowed
     CaptureExclusions exclusions;
 
