@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The first look at orlop, on one machine and without a cluster: builds the release, turns the
-# e-commerce application of the resilience tutorial into pods on two nodes, and walks through what
-# a mesh does for it. Ends with a table of what was promised beside what was seen.
+# e-commerce application of the resilience tutorial into pods on two nodes, and walks through the
+# whole tutorial with its own YAML, in its order, nothing deleted between: Gateway, timeouts,
+# retries, circuit breaker, outlier detection, fault injection. Ends with a table of what was
+# promised beside what was seen.
 #
 #   sudo deploy/quickstart.sh            # build, walk through, clean up
 #   sudo deploy/quickstart.sh --keep     # leave the lab up and say how to look around
@@ -47,15 +49,26 @@ build() {
 
 # --- steps and their verdicts ---
 
-# 60 calls to the frontend by 3 clients of the pod `client` (the default retry budget lets 3 retries
-# run at once); sets ok errors timeouts p50 p99 max (milliseconds). The bounds below are chosen so
-# that chance alone breaks one less than once in a million runs.
-load() {
-    local line
-    line=$(ctl lab exec default/client -- http-get -n 60 -c 3 -t 8s http://frontend/ |
-        head -n 1) || true
+# tally CLIENT... -- COUNT CLIENTS URL: calls made by http-get; sets ok errors timeouts p50 p99 max
+# (milliseconds) and statuses. The bounds below are chosen so that chance alone breaks one less than
+# once in a million runs.
+tally() {
+    local from=() text line
+    while [ "$1" != -- ]; do from+=("$1"); shift; done
+    text=$(ctl lab exec "${from[@]}" -- http-get -n "$2" -c "$3" -t 8s "$4") || true
+    read -r line <<<"$text"
     read -r _ _ _ ok _ errors _ timeouts _ _ _ p50 _ p99 _ max _ <<<"$line"
-    [ -n "${max:-}" ] || die "the load printed nothing usable: $line"
+    [ -n "${max:-}" ] || die "the load printed nothing usable: $text"
+    statuses=$text
+}
+
+# A visitor from outside every pod, through the tutorial's Gateway on node n1. Never more than three
+# at a time where retries count: the default retry budget lets three run at once.
+load() { tally --node n1 -- 60 "${1:-6}" "http://$gateway/"; }
+
+# answered CODE: how many of the last tally's calls.
+answered() {
+    awk -v code="$1" '$1 == "status" && $2 == code { n = $3 } END { print n + 0 }' <<<"$statuses"
 }
 
 whole() { printf '%.0f' "$1"; }
@@ -93,16 +106,25 @@ wait_redirected() {
 start_application() {
     say "the application on two nodes: frontend and product on n1, pricing and inventory on n2"
     ctl lab up --nodes 2 --images "$root/deploy/lab/images.yaml"
+    ctl apply -f "$root/deploy/lab/quickstart-mesh.yaml"
     ctl apply -f "$root/deploy/lab/quickstart-client.yaml"
     local name
-    for name in frontend product pricing inventory; do
+    for name in frontend product pricing inventory gateway; do
         ctl apply -f "$yaml/002-$name.yaml"
     done
     ctl lab wait --timeout 30
+    gateway=$(ctl lab ps -o json | python3 -c '
+import json, sys
+print(next(n["ip"] for n in json.load(sys.stdin)["nodes"] if n["name"] == "n1"))')
+    for name in $(seq 1 200); do
+        ctl lab exec --node n1 -- bash -c "exec 3<>/dev/tcp/$gateway/80" 2>/dev/null && return 0
+        sleep 0.05
+    done
+    die "the Gateway does not listen on $gateway:80; see orlopctl status"
 }
 
 step_not_enrolled() {
-    say "1. not enrolled: the application as it is"
+    say "1. not enrolled: the application as it is, behind its Gateway"
     load
     verdict "not enrolled" "about 30 % errors, calls of 3 s" \
         "$(judge "errors >= 3 && errors <= 40" "$(whole "$max") >= 3000")"
@@ -166,9 +188,73 @@ step_timeouts() {
 step_retries() {
     say "5. retries: 3 per call, 0.5 s each"
     ctl apply -f "$yaml/002-retry-config.yaml"
-    load
+    load 3
     verdict "retries" "most failures healed (expected 97 % success)" \
         "$(judge "ok >= 48" "$(whole "$max") < 5000" "timeouts == 0")"
+}
+
+# pod_of DEPLOYMENT FIELD: of its first pod.
+pod_of() {
+    ctl lab ps -o json | python3 -c '
+import json, sys
+owner = "Deployment/" + sys.argv[1]
+print(next(p[sys.argv[2]] for p in json.load(sys.stdin)["pods"] if p["owner"] == owner))' "$@"
+}
+
+# What the proxy said about the product pod, as kubectl logs POD -c istio-proxy would.
+product_log() { ctl logs "default/$(pod_of product name)" 2>/dev/null; }
+
+# The tutorial's job prints its own tally.
+step_circuit_breaker() {
+    say "6. circuit breaker: one connection, one waiting; 200 calls by 20 at a time"
+    ctl apply -f "$yaml/002-circuit-breaker.yaml"
+    ctl apply -f "$yaml/002-high-traffic-generator.yaml"
+    ctl lab wait --timeout 90 job/high-traffic-generator >&2 || die "the job did not end"
+    local text open overflow
+    text=$(ctl lab logs high-traffic-generator)
+    sed -n '/^Results:/,$p' <<<"$text" >&2
+    job_count() { awk -v word="$1" '$0 ~ word { print $(NF - 1); exit }' <<<"$text"; }
+    ok=$(job_count 'Successful:') errors=$(job_count 'Errors:') timeouts=$(job_count 'Timeouts:')
+    open=$(job_count 'Circuit open:')
+    p50='' p99=''
+    overflow=$(product_log | grep -c ' 503 UO .*{overflow}' || true)
+    echo "in product's log: $overflow calls answered 503 UO {overflow}" >&2
+    local kept
+    kept=$(judge "open >= 100" "ok >= 1" "errors == 0" "timeouts == 0" "overflow >= 1")
+    errors=$open
+    verdict "circuit breaker" "few get through, the others are refused at once, no timeout" "$kept"
+}
+
+step_outlier_detection() {
+    say "7. outlier detection: three instances of inventory and one that fails 9 of 10 calls"
+    ctl lab scale deployment/inventory --replicas 3
+    ctl apply -f "$yaml/002-outlier-detection.yaml"
+    ctl apply -f "$yaml/002-failing-instance-config.yaml"
+    ctl lab wait --timeout 30
+    wait_redirected 8
+    local round ejected=0 line
+    line="host $(pod_of inventory-failing ip):9090 .*was ejected by the outlier detector"
+    for round in $(seq 1 40); do
+        tally default/product -- 10 1 http://inventory/
+        ejected=$(product_log | grep -c "$line" || true)
+        [ "$ejected" -eq 0 ] || break
+    done
+    product_log | grep "$line" >&2 || true
+    tally default/product -- 100 1 http://inventory/
+    verdict "outlier detection" "the failing instance is out, the others serve" \
+        "$(judge "ejected >= 1" "ok >= 85")"
+}
+
+step_faults() {
+    say "8. fault injection: 5 % of pricing's calls aborted, 10 % of inventory's delayed by 2 s"
+    ctl apply -f "$yaml/002-fault-injection.yaml"
+    tally default/client -- 400 6 http://pricing/
+    local aborted
+    aborted=$(answered 500)
+    verdict "abort 5 %" "$aborted of 400 calls of pricing aborted with 500" \
+        "$(judge "aborted >= 3" "aborted <= 50")"
+    tally default/client -- 150 10 http://inventory/
+    verdict "delay 10 %" "some calls of inventory take 2 s" "$(judge "$(whole "$max") >= 2000")"
 }
 
 print_table() {
@@ -202,6 +288,9 @@ main() {
     step_strict
     step_timeouts
     step_retries
+    step_circuit_breaker
+    step_outlier_detection
+    step_faults
     print_table
     if [ "$keep" = yes ]; then
         cat <<TEXT
@@ -210,7 +299,7 @@ The lab is up. Look around:
   $bin/orlopctl status
   $bin/orlopctl get virtualservice
   $bin/orlopctl lab exec default/client -- http-get http://frontend/
-  $bin/orlopctl logs default/product        then: orlopctl explain REQUEST-ID
+  $bin/orlopctl logs default/$(pod_of product name)        then: orlopctl explain REQUEST-ID
 Remove it: sudo deploy/quickstart.sh --down
 TEXT
     fi

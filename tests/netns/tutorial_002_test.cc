@@ -19,7 +19,8 @@ constexpr double slow_share = 0.4;   // pricing waits 3 s
 constexpr double error_share = 0.3;  // inventory answers 500
 constexpr double slow_ms = 3'000;
 constexpr double pricing_limit_ms = 1'000;
-constexpr long tries_max = 4;         // attempts: 3 are retries
+constexpr long tries_max = 4;  // attempts: 3 are retries
+constexpr long total_requests = 200;
 constexpr double abort_share = 0.05;  // of pricing's calls
 constexpr double delay_share = 0.1;   // of inventory's calls, 2 s each
 constexpr double fixed_delay_ms = 2'000;
@@ -137,6 +138,72 @@ TEST_F(Tutorial002, row_3_retries_heal_what_timeouts_only_cut) {
     EXPECT_GT(served("inventory"), inventory.requests);
     EXPECT_LE(served("inventory"), inventory.requests * tries_max);
     run_traffic_generator(1 - (1 - pricing_fails) * (1 - inventory_fails));
+}
+
+TEST_F(Tutorial002, row_4_high_traffic_opens_the_circuit_and_fails_fast) {
+    application();
+    apply_all({"002-timeout-config.yaml", "002-retry-config.yaml", "002-circuit-breaker.yaml"});
+    apply_tutorial("002-high-traffic-generator.yaml");
+    const auto job = lab_.wait_job("default", "high-traffic-generator", seconds(120));
+    ASSERT_TRUE(job) << job.error().context;
+    EXPECT_EQ(job->phase, "Complete");
+    const std::string text = log_of("high-traffic-generator");
+    const auto count = [&](const char* word) { return whole_number_after(text, word); };
+    EXPECT_NE(text.find("Envoy is ready."), std::string::npos) << text;
+    EXPECT_EQ(count("Total requests:"), total_requests) << text;
+    EXPECT_EQ(count("Errors:"), 0) << text;
+    EXPECT_EQ(count("Timeouts:"), 0) << text;
+    EXPECT_GE(count("Successful:"), 1) << text;
+    EXPECT_EQ(count("Successful:") + count("Circuit open:"), total_requests) << text;
+    // Twenty callers, one connection, and four calls of ten hold it for half a second or more.
+    EXPECT_GE(count("Circuit open:"), total_requests / 2) << text;
+    EXPECT_GE(access_lines({" 503 UO upstream_reset_before_response_started{overflow} "}), 1);
+    EXPECT_NE(
+        proxy_log("product").find(" 503 UO upstream_reset_before_response_started{overflow} "),
+        std::string::npos);
+    EXPECT_GE(metric("envoy_cluster_upstream_rq_pending_overflow"), 1);
+}
+
+// The calls are made from the product pod: the outlier detection is its, and pricing is not before
+// it. Every call of inventory meets the failing instance with probability 1/4 and fails there with
+// 0.9: five in a row come within a few dozen calls.
+TEST_F(Tutorial002, row_5_a_failing_instance_is_ejected_comes_back_and_is_ejected_for_longer) {
+    application();
+    apply_all({"002-timeout-config.yaml", "002-retry-config.yaml", "002-circuit-breaker.yaml"});
+    ASSERT_TRUE(lab_.scale("default", "inventory", 3));
+    settle();
+    apply_all({"002-outlier-detection.yaml", "002-failing-instance-config.yaml"});
+    ctl({"log", "upstream", "debug"});
+    const auto failing = pod("inventory-failing");
+    const auto calls_until = [&](const std::function<bool()>& seen) {
+        for (int round = 0; round < 40 && !seen(); ++round) {
+            load("product", "http://inventory/", {"-n", "10"});
+        }
+        return seen();
+    };
+    const auto ejected = [&](const char* seconds) {
+        const std::string log = proxy_log("product");
+        return lines_with(log,
+                          {"host " + failing.ip, "was ejected by the outlier detector", seconds}) +
+               lines_with(log,
+                          {"host [" + failing.ip6, "was ejected by the outlier detector", seconds});
+    };
+    const auto reached = [&] { return lines_in_log("inventory-failing", " GET / "); };
+
+    const auto before = std::chrono::steady_clock::now();
+    ASSERT_TRUE(calls_until([&] { return ejected("for 30 s") == 1; })) << proxy_log("product");
+    const long seen = reached();
+    EXPECT_GE(load("product", "http://inventory/", {"-n", "100"}).success, 90);
+    EXPECT_EQ(reached(), seen) << "no traffic to the ejected instance";
+
+    // Back after 30 s and the next sweep.
+    const auto came_back = [&] {
+        load("product", "http://inventory/", {"-n", "4"});
+        return reached() > seen;
+    };
+    ASSERT_TRUE(await(came_back, seconds(60)));
+    EXPECT_GE(std::chrono::steady_clock::now() - before, seconds(30));
+    EXPECT_TRUE(calls_until([&] { return ejected("for 60 s") == 1; })) << proxy_log("product");
 }
 
 // Refusals by the circuit breaker, which is still there, come after the fault: they take nothing

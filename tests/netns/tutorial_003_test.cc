@@ -284,5 +284,93 @@ TEST_F(Tutorial003, row_10_each_subset_has_a_load_balancing_policy_of_its_own) {
     }
 }
 
+TEST_F(Tutorial003, row_11_a_cookie_that_the_proxy_gives_out_keeps_a_caller_at_one_pod) {
+    start_with({"003-destination_rules_sticky_session.yaml"});
+    const Reply first = get("client", "http://reviews:9080/reviews/0");
+    const std::size_t start = first.text.find("user=");
+    ASSERT_NE(start, std::string::npos) << first.text;
+    const std::string line = first.text.substr(start, first.text.find('\r', start) - start);
+    EXPECT_NE(line.find("Max-Age=1800"), std::string::npos) << line;
+    const std::string cookie = line.substr(0, line.find(';'));
+
+    constexpr long calls = 40;
+    const Served before = served();
+    const Tally tally = load("client",
+                             "http://reviews:9080/reviews/0",
+                             {"-n", std::to_string(calls), "-H", "Cookie: " + cookie});
+    EXPECT_EQ(tally.success, calls) << tally.text;
+    const Served sticky = served() - before;
+    EXPECT_EQ(std::max({sticky.v1, sticky.v2, sticky.v3}), calls)
+        << sticky.v1 << " " << sticky.v2 << " " << sticky.v3;
+    const Reply again = get("client", "http://reviews:9080/reviews/0", {"-H", "Cookie: " + cookie});
+    EXPECT_EQ(again.text.find("Set-Cookie"), std::string::npos) << again.text;
+
+    // Without it each connection is somebody new: all 60 at one pod would be 3 * 0.5^60 even if
+    // one of them had half of the ring.
+    const Served then = served();
+    load("client", "http://reviews:9080/reviews/0", {"-n", "60"});
+    const Served spread = served() - then;
+    EXPECT_LT(std::max({spread.v1, spread.v2, spread.v3}), 60);
+}
+
+constexpr const char* fortio_pod = R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: fortio, labels: {app: fortio}}
+spec:
+  containers: [{name: fortio, image: "fortio/fortio:latest_release"}]
+)";
+
+// fortio gives each of its two connections ten calls. One is served, the other refused, and the
+// refused one is done with its ten before the first page of the other is there: 200 ms a page
+// against ten answers of the proxy itself.
+TEST_F(Tutorial003, row_12_half_of_two_connections_calls_are_refused_by_the_circuit_breaker) {
+    start_bookinfo({.images = {R"("*/examples-bookinfo-productpage-v1": )"
+                               R"({command: [productpage], env: {PAGE_TIME: 200ms}})"}});
+    apply("fortio.yaml", fortio_pod);
+    apply_tutorial("003-destination_rules_productpage_circuit_breaker.yaml");
+    const std::string report = run_in(
+        "fortio",
+        {"fortio", "load", "-c", "2", "-qps", "0", "-n", "20", "-loglevel", "Warning", page_});
+    EXPECT_NE(report.find("Code 200 : 10 (50.0 %)"), std::string::npos) << report;
+    EXPECT_NE(report.find("Code 503 : 10 (50.0 %)"), std::string::npos) << report;
+    EXPECT_NE(report.find("Sockets used: 11 "), std::string::npos) << report;
+    EXPECT_EQ(lines_in_log("productpage-v1", "/productpage for"), 10);
+    // Refusals by the proxy itself eject nobody.
+    EXPECT_EQ(browse().status, 200);
+}
+
+// A page that answers with the status it is asked for.
+constexpr const char* failing_page = R"(
+apiVersion: v1
+kind: Service
+metadata: {name: productpage}
+spec:
+  selector: {app: productpage}
+  ports: [{name: http, port: 9080, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: productpage, labels: {app: productpage}}
+spec:
+  containers: [{name: c, image: example.org/http-echo:v1, ports: [{containerPort: 8080}]}]
+)";
+
+// The text's promise of the outlier detection: one 502, 503 or 504 of the pod itself takes it out.
+TEST_F(Tutorial003, row_12_a_single_gateway_error_ejects_the_pod) {
+    start({});
+    apply("client.yaml", client_yaml);
+    apply("productpage.yaml", failing_page);
+    enrol("default");
+    apply_tutorial("003-destination_rules_productpage_circuit_breaker.yaml");
+    EXPECT_EQ(get("client", "http://productpage:9080/status/500").status, 500);
+    EXPECT_EQ(get("client", "http://productpage:9080/status/503").status, 503);
+    const long before = lines_in_log("productpage", "/after");
+    const Reply refused = get("client", "http://productpage:9080/after");
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_NE(refused.text.find("no healthy upstream"), std::string::npos) << refused.text;
+    EXPECT_EQ(lines_in_log("productpage", "/after"), before);
+}
+
 }  // namespace
 }  // namespace orlop::support

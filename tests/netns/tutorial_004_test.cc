@@ -97,6 +97,46 @@ TEST_F(Tutorial004, row_2_traffic_moves_to_v3_in_two_steps_and_v2_gets_none) {
     EXPECT_TRUE(browse().with_stars("red"));
 }
 
+// Ratings takes 20 ms, so that ten browsers at once meet there: one call runs, one waits.
+TEST_F(Tutorial004, row_3_beyond_one_active_and_one_pending_call_the_circuit_breaker_answers_503) {
+    start_with({"004-route-rule-all-v1.yaml",
+                "004-route-rule-reviews-v3.yaml",
+                "004-destination-policy-ratings-cb.yaml"},
+               {R"("*/examples-bookinfo-ratings-v1": )"
+                R"({command: [bookinfo-ratings], env: {RESPONSE_DELAY: 20ms}})"});
+    constexpr long pages = 300;
+    const Tally tally = load(
+        in("client"), page_ + "?foo=1", {"-n", std::to_string(pages), "-c", "10", "-t", "40s"});
+    EXPECT_EQ(tally.success, pages) << "a page without stars is a page: " << tally.text;
+    const long good = ratings_answered(200);
+    const long refused = ratings_answered(503);
+    EXPECT_EQ(good + refused, pages) << "nothing but served and refused";
+    EXPECT_GE(good, 1);
+    EXPECT_GT(refused, good) << "of ten at once at most two are in";
+    EXPECT_EQ(lines_in_log(in("ratings-v1"), "GET /ratings/0"), good);
+    EXPECT_GE(metric("envoy_cluster_upstream_rq_pending_overflow"), refused);
+    EXPECT_FALSE(browse().without_ratings()) << "alone again, the stars are back";
+}
+
+TEST_F(Tutorial004, row_4_a_broken_pod_fails_one_request_and_is_out_for_15_minutes) {
+    start_with({"004-route-rule-all-v1.yaml", "004-route-rule-reviews-v3.yaml"});
+    apply_tutorial("004-destination-policy-ratings-cb-without-limits.yaml", home);
+    apply_tutorial("004-ratings-broken.yaml", home);
+    // Each reload meets the broken pod with probability 1/2 or more; none of forty: 1e-12.
+    int reloads = 0;
+    while (reloads < 40 && !browse().without_ratings()) {
+        ++reloads;
+    }
+    ASSERT_LT(reloads, 40) << "the broken pod was never asked";
+    for (int i = 0; i < 20; ++i) {
+        const Page page = browse();
+        EXPECT_TRUE(page.with_stars("red")) << page.text;
+    }
+    EXPECT_EQ(lines_in_log(in("ratings-v1-broken"), "GET /ratings/0"), 1)
+        << log_of(in("ratings-v1-broken"));
+    EXPECT_EQ(metric("envoy_cluster_outlier_detection_ejections_active"), 1);
+}
+
 // A rolling window of one second: in t seconds at most t + 1 calls pass, and one as soon as the
 // last one that passed is a second old.
 TEST_F(Tutorial004, row_5_a_quota_of_one_call_per_second_answers_the_others_429) {
