@@ -2,6 +2,8 @@
 
 #include "daemon/base/log.h"
 
+#include <utility>
+
 namespace orlop::app {
 
 ControlPlane::ControlPlane(const DaemonOptions& options,
@@ -28,10 +30,12 @@ bool ControlPlane::refresh() {
     bool changed = config_.scan(store_).changed;
     changed = sandboxes_.scan(store_).changed || changed;
     changed = compiler_.files_changed() || changed;
+    changed = std::exchange(dns_changed_, false) || changed;
     if (changed || !snapshot_) {
-        auto result = compiler_.compile(store_, {options_.node_name, ++generation_});
+        auto result = compiler_.compile(store_, {options_.node_name, ++generation_, dns_});
         snapshot_ = std::move(result.snapshot);
         findings_ = std::move(result.findings);
+        dns_names_ = std::move(result.dns_names);
     }
     report();
     return changed || generation_ == 1;

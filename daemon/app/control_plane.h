@@ -22,6 +22,10 @@ public:
 
     // True when there is a new snapshot.
     bool refresh();
+    // What names resolve to; alive as long as this. refresh() follows after_dns().
+    void look_in(const control::DnsAnswers* answers) { dns_ = answers; }
+    void after_dns() { dns_changed_ = true; }
+    const std::set<std::string>& dns_names() const { return dns_names_; }
     const model::SnapshotPtr& snapshot() const { return snapshot_; }
     const control::ObjectStore& store() const { return store_; }
     const control::Findings& findings() const { return findings_; }
@@ -46,6 +50,9 @@ private:
     std::set<std::string> reported_;
     std::uint64_t generation_ = 0;
     model::SnapshotPtr snapshot_;
+    const control::DnsAnswers* dns_ = nullptr;
+    bool dns_changed_ = false;
+    std::set<std::string> dns_names_;
 };
 
 }  // namespace orlop::app

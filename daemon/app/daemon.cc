@@ -96,12 +96,9 @@ Result<void> Daemon::start() {
             return made;
         }
     }
-    auto control = ControlPlane::open(options_);
-    if (!control) {
-        return std::unexpected(control.error());
+    if (auto started = start_control(); !started) {
+        return started;
     }
-    control_ = std::move(*control);
-    control_->refresh();
     if (auto started = start_kernel_side(); !started) {
         return started;
     }
@@ -119,6 +116,25 @@ Result<void> Daemon::start() {
              options_.node_name,
              cores_->size(),
              control_->snapshot()->generation());
+    return {};
+}
+
+Result<void> Daemon::start_control() {
+    auto control = ControlPlane::open(options_);
+    if (!control) {
+        return std::unexpected(control.error());
+    }
+    control_ = std::move(*control);
+    auto resolver = DnsResolver::open(*loop_, *scope_, {options_.dns_servers}, [this] {
+        control_->after_dns();
+        wake();
+    });
+    if (!resolver) {
+        return std::unexpected(resolver.error());
+    }
+    resolver_ = std::move(*resolver);
+    control_->look_in(&resolver_->answers());
+    control_->refresh();
     return {};
 }
 
@@ -272,6 +288,7 @@ void Daemon::refresh() {
 
 void Daemon::publish() {
     const auto& snapshot = control_->snapshot();
+    resolver_->want(control_->dns_names());
     std::set<SpiffeId> identities;
     for (const auto& workload : snapshot->workloads()) {
         if (workload->local && workload->enrol_wanted) {

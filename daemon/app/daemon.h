@@ -8,6 +8,7 @@
 #include "daemon/app/certificates.h"
 #include "daemon/app/control_plane.h"
 #include "daemon/app/core_set.h"
+#include "daemon/app/dns.h"
 #include "daemon/app/enrolment.h"
 #include "daemon/app/gateway_listeners.h"
 #include "daemon/app/heartbeat.h"
@@ -38,6 +39,7 @@ public:
     GatewayListeners& gateways() { return *gateways_; }
     datapath::Datapath& datapath() { return *datapath_; }
     telemetry::Metrics& metrics() { return *metrics_; }
+    const DnsResolver& resolver() const { return *resolver_; }
     runtime::Loop& loop() { return *loop_; }
     bool ready() const { return ready_; }
     // Something in the directories changed: refresh soon.
@@ -47,6 +49,7 @@ public:
 private:
     explicit Daemon(DaemonOptions options);
     Result<void> start();
+    Result<void> start_control();
     Result<void> start_kernel_side();
     Result<void> start_listeners();
     Result<void> listen_on(const std::string& address);
@@ -67,6 +70,7 @@ private:
     std::unique_ptr<runtime::Event> changed_;
     std::unique_ptr<telemetry::Metrics> metrics_;
     std::unique_ptr<ControlPlane> control_;
+    std::unique_ptr<DnsResolver> resolver_;
     std::unique_ptr<CoreSet> cores_;
     std::unique_ptr<Certificates> certificates_;
     std::unique_ptr<TlsContexts> tls_contexts_;

@@ -36,6 +36,9 @@ void declare(CLI::App& app, DaemonOptions& o, std::string& format, std::string& 
         "--metrics-address", o.metrics_address, "address:port of /metrics ('' for none)");
     app.add_option(
         "--readiness-address", o.readiness_address, "address:port of /healthz/ready ('' for none)");
+    app.add_option("--dns-servers",
+                   o.dns_servers,
+                   "address[:port],... that look names up (default: those of /etc/resolv.conf)");
     app.add_option("--cores", o.cores, "data cores (0: one per CPU)")->check(CLI::Range(0, 256));
     app.add_option("--drain-seconds", o.drain_seconds, "longest wait for requests at stop")
         ->envname("TERMINATION_GRACE_PERIOD_SECONDS")

@@ -24,6 +24,7 @@ struct DaemonOptions {
     std::string access_log = "/dev/stdout";           // path; empty: none
     std::string metrics_address = "127.0.0.1:15020";  // node-wide metrics; empty: none
     std::string readiness_address = "127.0.0.1:15021";
+    std::string dns_servers;  // address[:port],...; empty: those of /etc/resolv.conf
     LogFormat log_format = LogFormat::text;
     LogLevel log_level = LogLevel::info;
     int cores = 0;  // 0: one per CPU this process may use

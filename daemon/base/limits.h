@@ -49,6 +49,19 @@ inline constexpr std::int64_t tls_session_lifetime_s = 3600;
 inline constexpr std::uint64_t tls_post_handshake_messages_max = 64;
 static_assert(tls_certificate_list_bytes_max < tls_handshake_bytes_max);
 
+// Names looked up for ServiceEntries with resolution DNS (control thread).
+inline constexpr std::size_t dns_names_max = 1024;
+inline constexpr std::size_t dns_addresses_per_name_max = 64;
+inline constexpr std::size_t dns_queries_at_once_max = 64;
+inline constexpr std::int64_t dns_ttl_s_min = 1;
+inline constexpr std::int64_t dns_ttl_s_max = 300;
+inline constexpr std::int64_t dns_query_ms = 2'000;  // one try of one server
+inline constexpr std::int64_t dns_retry_ms_min = 500;
+inline constexpr std::int64_t dns_retry_ms_max = 30'000;
+inline constexpr std::size_t outside_destinations_per_pod_max = 512;  // then begun anew
+inline constexpr std::size_t service_entry_hosts_max = 256;
+inline constexpr std::size_t service_entry_endpoints_max = 1024;
+
 // Connections and tasks.
 inline constexpr std::size_t connections_per_core_max = 65'536;
 inline constexpr std::size_t connections_per_workload_max = 16'384;

@@ -51,11 +51,15 @@ std::vector<ObjectPtr> hold_virtual_services(const std::vector<ObjectPtr>& objec
 }
 
 // The hosts that callers of special namespaces see differently, by namespace.
-std::map<std::string, std::set<std::string>>
-special_hosts(const Services& services, const RuleBook& rules, const RouteBook& routes) {
+std::map<std::string, std::set<std::string>> special_hosts(const Services& services,
+                                                           const RuleBook& rules,
+                                                           const RouteBook& routes,
+                                                           const StreamBook& streams) {
     std::map<std::string, std::set<std::string>> out = rules.special();
-    for (const auto& [ns, hosts] : routes.special()) {
-        out[ns].insert(hosts.begin(), hosts.end());
+    for (const auto* special : {&routes.special(), &streams.special()}) {
+        for (const auto& [ns, hosts] : *special) {
+            out[ns].insert(hosts.begin(), hosts.end());
+        }
     }
     for (const ServiceRecord& record : services.all) {
         for (const std::string& target : record.export_to) {
@@ -82,6 +86,14 @@ bool leads_to(const HostRoutesPtr& routes,
            });
 }
 
+std::set<std::string> foreign_hosts(const AssembleInput& in) {
+    std::set<std::string> out;
+    for (const auto& hosts : {in.routes.hosts(), in.streams.hosts()}) {
+        out.insert(hosts.begin(), hosts.end());
+    }
+    return out;
+}
+
 void assemble_scope(const AssembleInput& in,
                     const std::string& client_ns,
                     const std::set<std::string>* only,
@@ -97,12 +109,48 @@ void assemble_scope(const AssembleInput& in,
     bool wildcards_differ = only != nullptr && std::ranges::any_of(*only, [](const auto& host) {
                                 return host.starts_with('*');
                             });
-    for (const std::string& host : in.routes.hosts()) {
+    for (const std::string& host : foreign_hosts(in)) {
         bool wildcard = host.starts_with('*');
         if (only == nullptr || concerns(*only, host) || (wildcard && wildcards_differ) ||
             leads_to(in.routes.find(client_ns, host), *only, in.mesh)) {
             assembler.add_foreign_host(host);
         }
+    }
+}
+
+// Everything that the workloads of the scope see; nothing is looked up elsewhere.
+void assemble_sidecar(const AssembleInput& in,
+                      const SidecarScope& sidecar,
+                      model::Snapshot::Tables& tables) {
+    Assembler assembler(in, sidecar, tables);
+    for (const ServiceRecord& record : in.services.all) {
+        assembler.add_service(record);
+    }
+    for (const std::string& host : foreign_hosts(in)) {
+        assembler.add_foreign_host(host);
+    }
+}
+
+std::vector<std::string> namespaces_of(const Workloads& workloads) {
+    std::set<std::string> out;
+    for (const PodWorkload& pod : workloads.all) {
+        out.insert(pod.workload->ns);
+    }
+    return {out.begin(), out.end()};
+}
+
+// A namespace that a Sidecar stands for has no other scope.
+void assemble_scopes(const AssembleInput& in,
+                     const std::vector<SidecarScope>& sidecars,
+                     model::Snapshot::Tables& tables) {
+    assemble_scope(in, "", nullptr, tables);
+    for (const auto& [ns, hosts] : special_hosts(in.services, in.rules, in.routes, in.streams)) {
+        if (std::ranges::find(sidecars, ns, &SidecarScope::name) == sidecars.end()) {
+            assemble_scope(in, ns, &hosts, tables);
+        }
+    }
+    for (const SidecarScope& sidecar : sidecars) {
+        assemble_sidecar(in, sidecar, tables);
     }
 }
 
@@ -151,8 +199,11 @@ std::vector<ObjectPtr> after(std::vector<ObjectPtr> older, std::vector<ObjectPtr
 CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
     FindingSink findings;
     model::MeshConfig mesh = compile_mesh(store, findings);
-    Workloads workloads = compile_workloads(store, mesh, options.node, findings);
+    Sidecars sidecars(store, mesh, findings);
+    Workloads workloads = compile_workloads(store, mesh, sidecars, options.node, findings);
     Services services = compile_services(store, mesh, workloads);
+    CompileResult result;
+    result.dns_names = add_service_entries({store, workloads, options.dns, findings}, services);
     Translation legacy = translate_legacy(store);
     findings.add(legacy.notes);
     RuleBook rules(
@@ -168,21 +219,19 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
         memory_,
         findings);
     RouteBook routes(virtual_services, mesh, findings);
+    StreamBook streams(virtual_services, mesh);
     Credentials credentials(store, memory_.files, memory_.tls_verdicts, findings);
     auto tables = std::make_unique<model::Snapshot::Tables>();
     index_workloads(workloads, findings, *tables);
     index_services(services, *tables);
     tables->quotas = compile_quotas(store, mesh, findings);
     LimitBook rate_limits(store.in_creation_order("RateLimit"), mesh);
-    AssembleInput input{mesh, services, rules, routes, rate_limits, memory_, findings, credentials};
-    assemble_scope(input, "", nullptr, *tables);
-    for (const auto& [ns, hosts] : special_hosts(services, rules, routes)) {
-        assemble_scope(input, ns, &hosts, *tables);
-    }
+    AssembleInput input{
+        mesh, services, rules, routes, streams, rate_limits, memory_, findings, credentials};
+    assemble_scopes(input, sidecars.scopes(namespaces_of(workloads)), *tables);
     compile_gateways({store, options.node, workloads.node_addresses, virtual_services, input},
                      *tables);
     tables->tls_terms = credentials.take();
-    CompileResult result;
     result.findings = findings.take();
     result.snapshot =
         std::make_shared<const model::Snapshot>(options.generation, mesh, std::move(tables));

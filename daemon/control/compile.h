@@ -15,6 +15,7 @@
 
 #include "daemon/control/compile/credentials.h"
 #include "daemon/control/compile/endpoint_memory.h"
+#include "daemon/control/compile/service_entries.h"
 #include "daemon/control/finding.h"
 #include "daemon/control/object_store.h"
 #include "daemon/model/snapshot.h"
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace orlop::control {
@@ -29,11 +31,13 @@ namespace orlop::control {
 struct CompileOptions {
     std::string node;  // our node's name: which pods are local
     std::uint64_t generation = 1;
+    const DnsAnswers* dns = nullptr;  // null: names are not looked up
 };
 
 struct CompileResult {
     model::SnapshotPtr snapshot;
     Findings findings;  // conflicts, unknown references, objects held back; stable order
+    std::set<std::string> dns_names;  // what ServiceEntries want looked up
 };
 
 // What earlier compilations found good.

@@ -171,7 +171,9 @@ Result<void> Cluster::start_orlopd(Node& node) {
                     "--ca-dir",
                     layout_.ca_dir(),
                     "--access-log",
-                    folder + "/orlopd.access.log"};
+                    folder + "/orlopd.access.log",
+                    "--dns-servers",
+                    node_ips(node.number, config_.families).front()};
     request.argv.insert(request.argv.end(), config_.orlopd_args.begin(), config_.orlopd_args.end());
     request.place.cgroup = layout_.node_cgroup(name) + "/orlopd";
     request.place.netns = netns_path(layout_.node_netns(name));

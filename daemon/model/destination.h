@@ -36,6 +36,10 @@ struct ServicePort {
     bool server_first = false;  // known server-first protocol (25, 3306, ...): never waited on
 };
 
+// Where a service's endpoints come from. `original` (ServiceEntry NONE) has none: a connection goes
+// where the caller wanted to go.
+enum class Resolution : unsigned char { registry, original, listed, dns };
+
 struct Service {
     std::string name;
     std::string ns;
@@ -44,6 +48,7 @@ struct Service {
     std::vector<ServicePort> ports;
     bool headless = false;
     bool external = false;  // MESH_EXTERNAL
+    Resolution resolution = Resolution::registry;
     ObjectRefPtr source;
 };
 using ServicePtr = std::shared_ptr<const Service>;

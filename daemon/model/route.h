@@ -195,10 +195,28 @@ struct HttpRoute {
 
 struct RouteIndex;  // route_index.h
 
+// One alternative of a tls[] or tcp[] route: what is empty or 0 matches everything.
+struct StreamMatch {
+    std::vector<std::string> server_names;  // SNI, lower-case; `*.suffix` covers
+    std::vector<Cidr> destinations;
+    std::uint16_t port = 0;
+    Labels source_labels;
+    std::string source_namespace;
+};
+
+// tls[] and tcp[]: one destination per connection.
+struct StreamRoute {
+    std::vector<StreamMatch> matches;  // OR; empty: everything
+    HttpRoute choice;  // only destinations, weight_total and source are used: decide::pick_weighted
+};
+
 struct VirtualHost {
     std::string host;        // canonical name of the service, or the host as written
     std::uint16_t port = 0;  // service port
     std::vector<HttpRoute> routes;
+    std::vector<StreamRoute> tls;
+    std::vector<StreamRoute> tcp;
+    DestinationPtr whole;  // what connections without a route of their own go to; may be null
     std::vector<RateLimitPtr> rate_limits;    // those that concern this host
     std::shared_ptr<const RouteIndex> index;  // over `routes`; null: try them in turn
     ObjectRefPtr source;                      // null when no VirtualService names the host

@@ -17,9 +17,34 @@ const Scope* scope_named(const Snapshot::Tables& tables, std::string_view name) 
 }
 
 // A namespace's own scope holds only what differs: it is asked first, then the shared one.
-std::array<const Scope*, 2> scopes_of(const Snapshot::Tables& tables, std::string_view client_ns) {
-    return {client_ns.empty() ? nullptr : scope_named(tables, client_ns),
-            scope_named(tables, std::string_view())};
+std::array<const Scope*, 2> scopes_of(const Snapshot::Tables& tables, std::string_view name) {
+    const Scope* own = name.empty() ? nullptr : scope_named(tables, name);
+    bool alone = own != nullptr && own->stands_alone;
+    return {own, alone ? nullptr : scope_named(tables, std::string_view())};
+}
+
+std::string_view namespace_of(std::string_view scope) {
+    return scope.substr(0, scope.find('/'));
+}
+
+void fill(const PortTarget& entry, OutboundTarget& target) {
+    target.service = entry.service.get();
+    if (entry.service && entry.port_index < entry.service->ports.size()) {
+        target.port = &entry.service->ports[entry.port_index];
+    }
+    target.virtual_host = entry.virtual_host.get();
+    target.destination = entry.destination.get();
+    target.workload = entry.workload.get();
+}
+
+const PortTarget* find_range(const Scope& scope, const SocketAddress& original) {
+    for (const auto& [range, entry] : scope.ranges) {
+        if (range.contains(original.ip) &&
+            entry.service->ports[entry.port_index].port == original.port) {
+            return &entry;
+        }
+    }
+    return nullptr;
 }
 
 // Authority without its port; an IPv6 literal keeps its brackets.
@@ -97,23 +122,20 @@ WorkloadPtr Snapshot::share_workload(std::string_view uid) const {
     return found == tables_->workload_by_uid.end() ? nullptr : found->second;
 }
 
-OutboundTarget Snapshot::resolve_outbound(std::string_view client_ns,
+OutboundTarget Snapshot::resolve_outbound(std::string_view scope_name,
                                           const SocketAddress& original) const {
     OutboundTarget target;
-    for (const Scope* scope : scopes_of(*tables_, client_ns)) {
+    auto scopes = scopes_of(*tables_, scope_name);
+    for (const Scope* scope : scopes) {
         if (scope == nullptr) {
             continue;
         }
-        auto found = scope->by_address.find(original);
-        if (found != scope->by_address.end()) {
-            const PortTarget& entry = found->second;
-            target.service = entry.service.get();
-            if (entry.service && entry.port_index < entry.service->ports.size()) {
-                target.port = &entry.service->ports[entry.port_index];
-            }
-            target.virtual_host = entry.virtual_host.get();
-            target.destination = entry.destination.get();
-            target.workload = entry.workload.get();
+        if (auto found = scope->by_address.find(original); found != scope->by_address.end()) {
+            fill(found->second, target);
+            return target;
+        }
+        if (const PortTarget* range = find_range(*scope, original)) {
+            fill(*range, target);
             return target;
         }
     }
@@ -123,13 +145,36 @@ OutboundTarget Snapshot::resolve_outbound(std::string_view client_ns,
         return target;
     }
     target.workload = find_workload(original.ip);
+    for (const Scope* scope : scopes) {
+        if (scope == nullptr || target.workload != nullptr || target.by_port) {
+            continue;
+        }
+        auto found = scope->by_port.find(original.port);
+        if (found != scope->by_port.end()) {
+            fill(found->second, target);
+            target.by_port = true;
+            if (target.destination == nullptr) {
+                target.service = nullptr;  // any of those that use the port
+            }
+        }
+    }
     return target;
 }
 
-const VirtualHost* Snapshot::find_virtual_host(std::string_view client_ns,
+OutboundPolicy Snapshot::outbound_policy(std::string_view scope_name) const {
+    for (const Scope* scope : scopes_of(*tables_, scope_name)) {
+        if (scope != nullptr && scope->outbound_policy) {
+            return *scope->outbound_policy;
+        }
+    }
+    return mesh_.outbound_policy;
+}
+
+const VirtualHost* Snapshot::find_virtual_host(std::string_view scope,
                                                std::string_view authority,
                                                std::uint16_t port) const {
-    auto scopes = scopes_of(*tables_, client_ns);
+    auto scopes = scopes_of(*tables_, scope);
+    std::string_view client_ns = namespace_of(scope);
     std::string_view host = host_part(authority);
     if (host.empty() || host.size() > host_bytes_max) {
         return nullptr;

@@ -62,7 +62,7 @@ struct MeshConfig {
     std::optional<std::uint64_t> fault_seed;  // fixes the dice of faults, splits and mirrors
     TracingConfig tracing;
     bool inbound_http_telemetry = false;  // read HTTP at the callee's end for its metrics
-    RetryPolicy default_retry;  // used when a route has no `retries`
+    RetryPolicy default_retry;            // used when a route has no `retries`
     CaptureExclusions exclusions;
     GatewayRole gateway;
     ObjectRefPtr source;
@@ -75,6 +75,10 @@ struct OutboundTarget {
     const VirtualHost* virtual_host = nullptr;  // HTTP rules of service and port
     const Destination* destination = nullptr;   // all endpoints; or the one pod when `workload` set
     const Workload* workload = nullptr;         // the address is this pod's own
+    // Nothing is known of the address, but services without addresses of their own use its port:
+    // `port` says the protocol, and the Host or SNI may name one of them. Plain TCP has its
+    // `service` and `destination` by the port alone.
+    bool by_port = false;
 };
 
 class Snapshot {
@@ -90,16 +94,18 @@ public:
     const Workload* find_workload_uid(std::string_view uid) const;
     WorkloadPtr share_workload(std::string_view uid) const;
 
-    // Meaning of `original` for callers of `client_ns`: a service's virtual address and port, a
-    // pod's own address (then its services' rules apply to the single endpoint), or nothing.
-    OutboundTarget resolve_outbound(std::string_view client_ns,
-                                    const SocketAddress& original) const;
+    // `scope` in what follows is Workload::scope() of the caller, or a namespace.
+    // Meaning of `original` for callers of the scope: a service's virtual address and port, a
+    // pod's own address (then its services' rules apply to the single endpoint), a port that
+    // services without addresses use, or nothing.
+    OutboundTarget resolve_outbound(std::string_view scope, const SocketAddress& original) const;
+    // May callers of the scope reach what nothing is known of?
+    OutboundPolicy outbound_policy(std::string_view scope) const;
 
     // `authority` as sent (any case, port ignored); `port` is the service port of the listener.
     // Exact host first, then the longest wildcard, then `*`. Null when nothing is known.
-    const VirtualHost* find_virtual_host(std::string_view client_ns,
-                                         std::string_view authority,
-                                         std::uint16_t port) const;
+    const VirtualHost*
+    find_virtual_host(std::string_view scope, std::string_view authority, std::uint16_t port) const;
 
     // What this node's gateway serves at `listener`; null when no Gateway object asks for it.
     const GatewayListener* find_gateway(const SocketAddress& listener) const;

@@ -2,13 +2,15 @@
 //
 // Visibility (exportTo, and DestinationRules private to a namespace) is compiled into scopes: a
 // client namespace that sees something others do not has a Scope of its own, which holds only what
-// differs; what is not found there is looked up in the shared scope named "".
+// differs; what is not found there is looked up in the shared scope named "". A Sidecar makes a
+// scope that stands alone: "ns", or "ns/name" for the workloads that its selector selects.
 #pragma once
 
 #include "daemon/model/gateway.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/model/string_map.h"
 
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -26,12 +28,17 @@ struct PortTarget {
 
 struct Scope {
     std::unordered_map<SocketAddress, PortTarget> by_address;  // VIP:port and pod-ip:port
+    std::vector<std::pair<Cidr, PortTarget>> ranges;           // longest prefix first
+    // Ports of services without addresses of their own; `destination` null: Host or SNI decides.
+    std::unordered_map<std::uint16_t, PortTarget> by_port;
     // host -> (port, virtual host); hosts lower-case. Keys of a service are `svc.ns`, `svc.ns.svc`
     // and its full name; a bare `svc` is looked up as `svc.<caller's namespace>`
     StringMap<std::vector<std::pair<std::uint16_t, VirtualHostPtr>>> by_host;
     // wildcard suffixes without the star (".example.com", "" for `*`), longest first
     std::vector<std::pair<std::string, std::vector<std::pair<std::uint16_t, VirtualHostPtr>>>>
         wildcards;
+    bool stands_alone = false;                      // nothing is looked up in the shared scope
+    std::optional<OutboundPolicy> outbound_policy;  // unset: the mesh's
 };
 
 struct Snapshot::Tables {

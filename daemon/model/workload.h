@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace orlop::model {
@@ -68,6 +69,10 @@ struct Workload {
     std::vector<std::uint16_t> probe_ports;              // ports named by kubelet probes
     std::shared_ptr<const Authorization> authorization;  // null: no policy, everything is allowed
     CaptureExclusions exclusions;
+
+    std::string sidecar;  // "ns/name" of the Sidecar whose workloadSelector selects it
+    // Whose view of the mesh it has: a Snapshot's look-ups want this.
+    std::string_view scope() const { return sidecar.empty() ? ns : sidecar; }
 
     std::string netns;   // path of the network namespace; only when local and known
     std::string cgroup;  // absolute path of the cgroup v2 group; only when local and known

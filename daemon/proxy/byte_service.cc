@@ -7,6 +7,7 @@
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/labels.h"
 #include "daemon/proxy/relay.h"
+#include "daemon/proxy/stream_target.h"
 #include "daemon/proxy/tcp_meter.h"
 
 namespace orlop::proxy {
@@ -104,17 +105,18 @@ void observe(const ByteRoute& route, const Result<std::unique_ptr<net::Stream>>&
 }
 
 // Fills `route` and says whether bytes may flow.
-bool choose(Conversation& conversation, ByteRoute& route) {
+bool choose(Conversation& conversation, const StreamTarget& target, ByteRoute& route) {
     ProxyCore& core = *conversation.core;
     const model::Snapshot& snapshot = *route.pinned->snapshot;
     const model::Workload& caller = *conversation.pod->workload;
-    auto target = conversation.ingress
-                      ? model::OutboundTarget{.destination = conversation.ingress->destination}
-                      : snapshot.resolve_outbound(caller.ns, conversation.original);
-    if (target.service == nullptr && target.destination != nullptr) {
-        target.service = target.destination->service.get();
-    }
     route.service = target.service;
+    route.record.cluster = target.cluster();
+    route.record.route_object = object_text(target.route_source);
+    if (target.verdict != StreamTarget::Verdict::serve) {
+        bool unknown = target.verdict == StreamTarget::Verdict::blackhole;
+        route.record.flags.add(unknown ? ResponseFlag::UH : ResponseFlag::NC);
+        return false;
+    }
     route.wire.core = &core;
     route.wire.source = conversation.pod;
     route.wire.caller = shown_caller(conversation);
@@ -122,16 +124,19 @@ bool choose(Conversation& conversation, ByteRoute& route) {
     route.wire.transparent_source = snapshot.mesh().transparent_source;
     route.wire.timeout = std::chrono::milliseconds(limits::connect_timeout_default_ms);
     const model::TrafficPolicy* policy = nullptr;
-    if (target.destination != nullptr) {
+    if (!target.to_original()) {
         if (!choose_endpoint(conversation, *target.destination, route)) {
             return false;
         }
         policy = &target.destination->policy;
     } else {
-        route.record.cluster = "PassthroughCluster";
         route.wire.endpoint.address = conversation.original;
-        if (target.workload != nullptr) {
-            route.wire.endpoint.workload = snapshot.share_workload(target.workload->uid);
+        if (const auto* workload = snapshot.find_workload(conversation.original.ip)) {
+            route.wire.endpoint.workload = snapshot.share_workload(workload->uid);
+        }
+        if (target.destination != nullptr) {
+            policy = &target.destination->policy;
+            route.wire.timeout = policy->pool.connect_timeout;
         }
     }
     auto choice = decide::wire_for(&caller, route.wire.endpoint, policy, snapshot.mesh());
@@ -166,7 +171,8 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
     route.pinned = core.pinned();
     auto caller = conversation.pod->workload;
     describe(conversation, route);
-    bool allowed = choose(conversation, route);
+    StreamTarget target = co_await choose_stream(conversation, *route.pinned->snapshot);
+    bool allowed = choose(conversation, target, route);
     auto* series = traffic_series(core.metrics(),
                                   {telemetry::Reporter::source,
                                    caller.get(),
@@ -174,7 +180,9 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
                                    route.service,
                                    telemetry::RequestProtocol::tcp,
                                    telemetry::SecurityPolicy::unknown,
-                                   route.pinned->snapshot->mesh().cluster_id});
+                                   route.pinned->snapshot->mesh().cluster_id,
+                                   nullptr,
+                                   target.cluster()});
     TcpMeter meter(core.loop(), *series);
     auto closing = net::Closing::reset;
     if (allowed) {

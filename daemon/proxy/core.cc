@@ -51,6 +51,7 @@ void ProxyCore::publish(model::SnapshotPtr snapshot) {
         if (pod->tunnels) {
             pod->tunnels->prune(*snapshot);
         }
+        pod->outside.clear();
         std::erase_if(pod->destinations, [&](auto& entry) {
             auto found = known.find(entry.first);
             if (found == known.end()) {

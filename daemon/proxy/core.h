@@ -62,6 +62,8 @@ struct LocalPod {
     LiveStreams live;      // captured connections, for forced ends and for counting
     JudgedStreams judged;  // connections to this pod that policy let in as bytes
     std::unordered_map<std::uint64_t, std::shared_ptr<DestinationState>> destinations;
+    // One per address outside the registry that HTTP requests went to (outside.h).
+    std::unordered_map<std::uint64_t, model::DestinationPtr> outside;
     std::unique_ptr<TunnelClients> tunnels;
     std::vector<std::weak_ptr<Tunnel>> accepted;  // HBONE connections of peers, for GOAWAY
     bool closed = false;  // left the mesh: what was accepted a moment ago ends as well

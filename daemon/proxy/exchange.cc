@@ -7,6 +7,7 @@
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/inbound_http.h"
 #include "daemon/proxy/labels.h"
+#include "daemon/proxy/outside.h"
 
 #include <functional>
 
@@ -56,6 +57,7 @@ void Exchange::reset() {
     match_ = nullptr;
     weighted_ = nullptr;
     destination_ = nullptr;
+    outside_.reset();
     service_ = nullptr;
     state_.reset();
     tried_.clear();
@@ -279,9 +281,9 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
         port = conversation.ingress->listener.port;
         host_ = gateway_host(snapshot, *conversation.ingress, request_.authority);
     } else {
-        target = snapshot.resolve_outbound(caller_->ns, conversation.original);
+        target = snapshot.resolve_outbound(caller_->scope(), conversation.original);
         port = target.port != nullptr ? target.port->port : port;
-        host_ = snapshot.find_virtual_host(caller_->ns, request_.authority, port);
+        host_ = snapshot.find_virtual_host(caller_->scope(), request_.authority, port);
     }
     service_ = target.service;
     service_port_ = port;
@@ -289,7 +291,8 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
         host_ = target.virtual_host;
     }
     if (host_ == nullptr) {
-        return LocalAnswer{404, "", "NR", "route_not_found"};
+        return conversation.ingress ? LocalAnswer{404, "", "NR", "route_not_found"}
+                                    : reach_outside(conversation);
     }
     route_ = decide::match_route(*host_, request_view(service_port_), &match_);
     if (route_ == nullptr) {
@@ -407,6 +410,13 @@ std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversati
         return LocalAnswer{503, "", "NC", "cluster_not_found"};
     }
     service_ = destination_->service.get();
+    if (is_outside(*destination_) && !conversation.ingress) {
+        outside_ = outside_destination(*conversation.pod,
+                                       destination_,
+                                       conversation.original,
+                                       workload_at_original(conversation));
+        destination_ = outside_.get();
+    }
     record_.cluster = destination_->cluster_name;
     if (service_ != nullptr) {
         record_.destination_service = service_->host;
@@ -536,6 +546,8 @@ void Exchange::close_record(const Conversation& conversation) {
     }
     core_.metrics().count_path(record_.path_taken);
     telemetry::TrafficSeries* series = nullptr;
+    std::string_view without_service =
+        record_.cluster == blackhole_cluster ? blackhole_cluster : passthrough_cluster;
     auto labels = [&](telemetry::Reporter reporter,
                       const model::Workload* callee,
                       telemetry::SecurityPolicy security) {
@@ -546,7 +558,9 @@ void Exchange::close_record(const Conversation& conversation) {
                                service_,
                                telemetry::RequestProtocol::http,
                                security,
-                               pinned_->snapshot->mesh().cluster_id});
+                               pinned_->snapshot->mesh().cluster_id,
+                               nullptr,
+                               without_service});
     };
     if (pool_ != nullptr) {
         const model::Workload* callee = pool_->endpoint().workload.get();

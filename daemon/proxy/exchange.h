@@ -77,6 +77,8 @@ private:
     runtime::Task<std::optional<LocalAnswer>> before_router(const Conversation& conversation,
                                                             std::optional<LocalAnswer> routed);
     void note_action(std::string_view what, std::string_view of = {});
+    model::WorkloadPtr workload_at_original(const Conversation& conversation) const;
+    std::optional<LocalAnswer> reach_outside(Conversation& conversation);
     std::optional<LocalAnswer> choose_destination(Conversation& conversation);
     runtime::Task<std::optional<LocalAnswer>> inject_fault();
     runtime::Task<std::optional<LocalAnswer>> run_tries(Conversation& conversation);
@@ -195,6 +197,7 @@ private:
     const model::HttpMatch* match_ = nullptr;
     const model::WeightedDestination* weighted_ = nullptr;
     const model::Destination* destination_ = nullptr;
+    model::DestinationPtr outside_;  // keeps `destination_` when no snapshot does
     const model::Service* service_ = nullptr;
     std::shared_ptr<DestinationState> state_;
     decide::TriedEndpoints tried_;

@@ -47,8 +47,8 @@ telemetry::TrafficSeries* traffic_series(telemetry::CoreMetrics& metrics,
         labels.destination_service_name = request.service->name;
         labels.destination_service_namespace = request.service->ns;
     } else {
-        labels.destination_service = "PassthroughCluster";
-        labels.destination_service_name = "PassthroughCluster";
+        labels.destination_service = request.without_service;
+        labels.destination_service_name = request.without_service;
     }
     labels.protocol = request.protocol;
     labels.security = request.security;

@@ -7,23 +7,25 @@
 namespace orlop::proxy {
 namespace {
 
-enum class Service : unsigned char { http, bytes, refuse, none };
+enum class Service : unsigned char { http, bytes, none };
 
 struct Meaning {
     bool known_service = false;
-    bool known_workload = false;
+    bool by_port = false;  // only the port is known; services without addresses use it
+    bool refused = false;  // nothing is known, and REGISTRY_ONLY
     model::Protocol protocol = model::Protocol::undeclared;
     bool server_first = false;
-    bool registry_only = false;
 };
 
 Meaning meaning_of(const Conversation& conversation) {
     const model::Snapshot& snapshot = *conversation.core->pinned()->snapshot;
-    auto target = snapshot.resolve_outbound(conversation.pod->workload->ns, conversation.original);
+    std::string_view scope = conversation.pod->workload->scope();
+    auto target = snapshot.resolve_outbound(scope, conversation.original);
     Meaning meaning;
-    meaning.known_service = target.service != nullptr && target.port != nullptr;
-    meaning.known_workload = target.workload != nullptr;
-    meaning.registry_only = snapshot.mesh().outbound_policy == model::OutboundPolicy::registry_only;
+    meaning.by_port = target.by_port;
+    meaning.known_service = target.port != nullptr;
+    meaning.refused = !meaning.known_service &&
+                      snapshot.outbound_policy(scope) == model::OutboundPolicy::registry_only;
     if (meaning.known_service) {
         meaning.protocol = target.port->protocol;
         meaning.server_first = target.port->server_first;
@@ -34,11 +36,15 @@ Meaning meaning_of(const Conversation& conversation) {
 runtime::Task<Service> choose_service(Conversation& conversation) {
     Meaning meaning = meaning_of(conversation);
     if (!meaning.known_service) {
-        bool refused = meaning.registry_only && !meaning.known_workload;
-        co_return refused ? Service::refuse : Service::bytes;
+        // A refusal in the caller's own language: 502 for HTTP, else a closed connection.
+        bool http = meaning.refused &&
+                    co_await first_look(conversation, limits::protocol_look_ms) == h1::Looks::http1;
+        co_return http ? Service::http : Service::bytes;
     }
-    bool undeclared = meaning.protocol == model::Protocol::undeclared;
-    if (meaning.protocol == model::Protocol::http1) {
+    // Of an unknown address only the port is known: it may well speak something else.
+    bool undeclared = meaning.protocol == model::Protocol::undeclared ||
+                      (meaning.by_port && model::is_http(meaning.protocol));
+    if (meaning.protocol == model::Protocol::http1 && !meaning.by_port) {
         // HTTP/2 with prior knowledge on a port declared http: passed on as it is.
         auto seen = co_await first_look(conversation, limits::downstream_idle_ms);
         co_return seen == h1::Looks::undecided ? Service::none
@@ -69,9 +75,6 @@ runtime::Task<void> serve_outbound(Conversation conversation) {
         break;
     case Service::bytes:
         closing = co_await serve_bytes(conversation);
-        break;
-    case Service::refuse:
-        closing = net::Closing::reset;
         break;
     case Service::none:  // gone, or idle, before anything was asked
         closing = conversation.stream->failure() ? net::Closing::reset : net::Closing::orderly;

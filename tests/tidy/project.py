@@ -37,6 +37,7 @@ CONFINED = [
     (re.compile(r"^yaml-cpp/"), "yaml-cpp", {"control", "lab"}),
     (re.compile(r"^nghttp2/"), "nghttp2", {"codec"}),
     (re.compile(r"^CLI/"), "CLI11", {"app"}),
+    (re.compile(r"^ares\.h$"), "c-ares", {"app"}),
     (re.compile(r"^re2/"), "RE2", {"base"}),
     (re.compile(r"^nlohmann/"), "nlohmann-json", {"control", "lab", "app"}),
 ]

@@ -49,6 +49,22 @@ Assembler::Assembler(const AssembleInput& in,
     : in_(in), client_ns_(std::move(client_ns)), caller_(std::move(caller)), tables_(tables),
       scope_(tables.scopes[client_ns_]) {}
 
+Assembler::Assembler(const AssembleInput& in,
+                     const SidecarScope& sidecar,
+                     model::Snapshot::Tables& tables)
+    : in_(in), client_ns_(sidecar.ns), tables_(tables), scope_(tables.scopes[sidecar.name]),
+      view_(&sidecar.view) {
+    scope_.stands_alone = true;
+    scope_.outbound_policy = sidecar.view.spec().outbound_policy;
+}
+
+// `port` 0: on any port.
+bool Assembler::shown(const ServiceRecord& record, std::uint16_t port) const {
+    const model::Service& service = *record.service;
+    return is_visible(record.export_to, service.ns, client_ns_) &&
+           (view_ == nullptr || view_->shows(service.ns, service.host, port));
+}
+
 const SubsetSpec* Assembler::find_subset(const ServiceRecord& record,
                                          const MergedRule* rule,
                                          const std::string& name) {
@@ -83,6 +99,9 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
     out->subset = subset_name;
     out->port = port;
     out->policy = effective_policy(rule, subset, port.port);
+    if (out->policy.tls && out->policy.tls->subject_alt_names.empty()) {
+        out->policy.tls->subject_alt_names = record.subject_alt_names;
+    }
     for (const model::Endpoint& endpoint : record.endpoints[port_index]) {
         if (subset == nullptr || has_labels(endpoint, subset->labels)) {
             out->endpoints.push_back(endpoint);
@@ -196,7 +215,9 @@ model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
     auto out = std::make_shared<model::VirtualHost>();
     out->host = host;
     out->port = port;
-    if (routes != nullptr) {
+    out->whole = fallback;
+    add_streams(host, *out);
+    if (routes != nullptr && !routes->routes.empty()) {
         out->source = routes->source;
         for (const HostRoutes::Route& route : routes->routes) {
             model::HttpRoute lowered = lower(route, port);
@@ -230,7 +251,14 @@ void Assembler::add_addresses(const ServiceRecord& record,
         scope_.by_address.insert_or_assign(
             {address, port.port}, model::PortTarget{record.service, port_index, host, whole, {}});
     }
+    add_ranges(record, port_index, host, whole);
+    bool outside = record.service->resolution != model::Resolution::registry;
     for (const model::Endpoint& endpoint : record.endpoints[port_index]) {
+        if (outside) {  // whoever looked the name up has one of these: any endpoint serves
+            scope_.by_address.try_emplace(
+                endpoint.address, model::PortTarget{record.service, port_index, host, whole, {}});
+            continue;
+        }
         std::vector<IpAddress> addresses = {endpoint.address.ip};
         if (endpoint.workload) {
             addresses = endpoint.workload->addresses;
@@ -255,28 +283,23 @@ void Assembler::add_addresses(const ServiceRecord& record,
 
 void Assembler::add_service(const ServiceRecord& record) {
     const model::Service& service = *record.service;
-    if (!is_visible(record.export_to, service.ns, client_ns_)) {
+    if (!shown(record, 0)) {
         return;
     }
     HostRoutesPtr routes = in_.routes.find(client_ns_, service.host);
-    std::vector<std::pair<std::uint16_t, model::VirtualHostPtr>> by_port;
+    HostsByPort by_port;
     for (std::size_t i = 0; i < service.ports.size(); ++i) {
-        if (service.ports[i].protocol == model::Protocol::udp) {
+        std::uint16_t port = service.ports[i].port;
+        if (service.ports[i].protocol == model::Protocol::udp || !shown(record, port)) {
             continue;
         }
         auto whole = destination(record, i, "");
-        auto host = virtual_host(service.host, service.ports[i].port, routes.get(), whole);
+        auto host = virtual_host(service.host, port, routes.get(), whole);
         add_addresses(record, i, host, whole);
-        by_port.emplace_back(service.ports[i].port, std::move(host));
+        add_port(record, i, host, whole);
+        by_port.emplace_back(port, std::move(host));
     }
-    std::string short_name = service.name + "." + service.ns;
-    scope_.by_host[service.host] = by_port;
-    scope_.by_host[short_name + ".svc"] = by_port;
-    for (const IpAddress& address : service.addresses) {
-        bool v4 = address.is_v4();
-        scope_.by_host[v4 ? address.to_string() : "[" + address.to_string() + "]"] = by_port;
-    }
-    scope_.by_host[std::move(short_name)] = std::move(by_port);
+    name_service(record, std::move(by_port));
 }
 
 void Assembler::add_foreign_host(const std::string& host) {
@@ -284,16 +307,14 @@ void Assembler::add_foreign_host(const std::string& host) {
         return;
     }
     HostRoutesPtr routes = in_.routes.find(client_ns_, host);
-    if (!routes) {
+    HostStreams streams = in_.streams.find(client_ns_, host);
+    bool hidden = view_ != nullptr && !view_->shows("", host, 0);
+    if ((!routes && streams.empty()) || hidden) {
         return;
     }
     auto built = virtual_host(host, 0, routes.get(), nullptr);
     if (host.starts_with('*')) {
-        scope_.wildcards.push_back({host.substr(1), {{0, std::move(built)}}});
-        std::ranges::sort(scope_.wildcards, [](const auto& a, const auto& b) {
-            return a.first.size() != b.first.size() ? a.first.size() > b.first.size()
-                                                    : a.first < b.first;
-        });
+        add_wildcard(host.substr(1), {{0, std::move(built)}});
         return;
     }
     auto& known = scope_.by_host[host];

@@ -8,6 +8,8 @@
 #include "daemon/control/compile/routes.h"
 #include "daemon/control/compile/rules.h"
 #include "daemon/control/compile/services.h"
+#include "daemon/control/compile/sidecars.h"
+#include "daemon/control/compile/stream_routes.h"
 #include "daemon/model/snapshot_tables.h"
 
 #include <memory>
@@ -23,6 +25,7 @@ struct AssembleInput {
     const Services& services;
     RuleBook& rules;
     RouteBook& routes;
+    const StreamBook& streams;
     const LimitBook& limits;
     CompileMemory& memory;
     FindingSink& findings;
@@ -37,6 +40,11 @@ public:
               std::string client_ns,
               model::Snapshot::Tables& tables,
               std::string caller = "");
+
+    // What the workloads of a Sidecar's scope see.
+    Assembler(const AssembleInput& in,
+              const SidecarScope& sidecar,
+              model::Snapshot::Tables& tables);
 
     void add_service(const ServiceRecord& record);
     void
@@ -70,12 +78,29 @@ private:
                        std::size_t port_index,
                        const model::VirtualHostPtr& host,
                        const model::DestinationPtr& whole);
+    bool shown(const ServiceRecord& record, std::uint16_t port) const;
+
+    // assemble_streams.cc
+    using HostsByPort = std::vector<std::pair<std::uint16_t, model::VirtualHostPtr>>;
+    model::StreamRoute stream_route(const HostStreams::Route& route, std::uint16_t port);
+    void add_streams(const std::string& host, model::VirtualHost& out);
+    void add_port(const ServiceRecord& record,
+                  std::size_t port_index,
+                  const model::VirtualHostPtr& host,
+                  const model::DestinationPtr& whole);
+    void add_ranges(const ServiceRecord& record,
+                    std::size_t port_index,
+                    const model::VirtualHostPtr& host,
+                    const model::DestinationPtr& whole);
+    void name_service(const ServiceRecord& record, HostsByPort by_port);
+    void add_wildcard(std::string suffix, HostsByPort by_port);
 
     const AssembleInput& in_;
     std::string client_ns_;
     std::string caller_;
     model::Snapshot::Tables& tables_;
     model::Scope& scope_;
+    const EgressView* view_ = nullptr;  // of a Sidecar; null: everything exported
     std::unordered_map<std::string, model::DestinationPtr> destinations_;  // by cluster name
 };
 

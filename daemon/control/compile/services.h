@@ -18,6 +18,9 @@ struct ServiceRecord {
     model::ServicePtr service;
     std::vector<std::vector<model::Endpoint>> endpoints;  // per port of the service
     std::vector<std::string> export_to;                   // empty: all
+    // Of a ServiceEntry:
+    std::vector<Cidr> ranges;                    // virtual addresses by range
+    std::vector<std::string> subject_alt_names;  // what its servers' certificates must show
 };
 
 struct Services {

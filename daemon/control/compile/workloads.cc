@@ -1,6 +1,7 @@
 #include "daemon/control/compile/workloads.h"
 
 #include "daemon/control/compile/authorization.h"
+#include "daemon/control/compile/sidecars.h"
 
 #include <fmt/core.h>
 
@@ -396,6 +397,7 @@ model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) 
 
 Workloads compile_workloads(const ObjectStore& store,
                             const model::MeshConfig& mesh,
+                            const Sidecars& sidecars,
                             const std::string& node,
                             FindingSink& findings) {
     Workloads out;
@@ -426,6 +428,7 @@ Workloads compile_workloads(const ObjectStore& store,
         workload->locality = locality_of(around, *object, spec.node);
         workload->identity = {mesh.trust_domain, object->key.ns, spec.service_account};
         workload->labels = object->meta.labels;
+        workload->sidecar = sidecars.scope_of(workload->ns, workload->labels);
         workload->addresses = spec.addresses;
         name_workload(*object, *workload);
         auto ns = around.namespaces.find(object->key.ns);

@@ -12,6 +12,8 @@
 
 namespace orlop::control {
 
+class Sidecars;
+
 struct PodWorkload {
     model::WorkloadPtr workload;
     ObjectPtr pod;
@@ -26,6 +28,7 @@ struct Workloads {
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings);
 Workloads compile_workloads(const ObjectStore& store,
                             const model::MeshConfig& mesh,
+                            const Sidecars& sidecars,
                             const std::string& node,
                             FindingSink& findings);
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/control/finding.h"
+#include "daemon/control/objects/egress.h"
 #include "daemon/control/objects/gateway.h"
 #include "daemon/control/objects/kubernetes.h"
 #include "daemon/control/objects/legacy.h"
@@ -49,6 +50,9 @@ using ObjectSpec = std::variant<Recorded,
                                 VirtualServiceSpec,
                                 DestinationRuleSpec,
                                 GatewaySpec,
+                                ServiceEntrySpec,
+                                WorkloadEntrySpec,
+                                SidecarSpec,
                                 PeerAuthenticationSpec,
                                 RouteRuleSpec,
                                 DestinationPolicySpec,

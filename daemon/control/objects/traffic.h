@@ -70,6 +70,9 @@ struct L4RouteSpec {
     std::vector<std::string> sni_hosts;  // tls only
     std::vector<Cidr> destination_ranges;
     std::vector<std::uint16_t> ports;
+    model::Labels source_labels;
+    std::string source_namespace;
+    std::vector<std::string> gateways;  // overrides the object's list; empty: not written
     std::vector<RouteChoice> choices;
     model::ObjectRefPtr source;
 };

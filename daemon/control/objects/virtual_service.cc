@@ -246,9 +246,9 @@ void read_l4_route(const DecodeContext& context,
         if (auto port = read_port(match, "port")) {
             route.ports.push_back(*port);
         }
-        match.labels("sourceLabels");
-        match.texts("gateways");
-        match.text("sourceNamespace");
+        route.source_labels = match.labels("sourceLabels");
+        route.gateways = match.texts("gateways");
+        route.source_namespace = match.text_or("sourceNamespace", "");
         out.push_back(std::move(route));
     });
     if (kind == "tls" && matches == 0) {
@@ -332,12 +332,6 @@ ObjectSpec decode_virtual_service(const DecodeContext& context) {
     }
     if (!spec.has("http") && !spec.has("tls") && !spec.has("tcp")) {
         spec.error_here("http, tcp or tls must be provided in virtual service");
-    }
-    for (std::string_view kind : {"tls", "tcp"}) {
-        if (spec.has(kind)) {
-            context.report.warn(
-                "ORL003", spec.line_of(kind), spec.path_of(kind), "accepted, not enforced yet");
-        }
     }
     if (out.hosts.empty() && !spec.has("hosts")) {
         check_delegate(spec, out);
