@@ -1,7 +1,7 @@
 #include "daemon/proxy/outside.h"
 
 #include "daemon/base/limits.h"
-#include "daemon/proxy/upstream_pool.h"
+#include "daemon/proxy/destination_state.h"
 
 namespace orlop::proxy {
 namespace {
