@@ -162,6 +162,22 @@ void describe(const Conversation& conversation, ByteRoute& route) {
     record.generation = route.pinned->snapshot->generation();
 }
 
+telemetry::TrafficSeries* source_series(ProxyCore& core,
+                                        const model::Workload& caller,
+                                        const ByteRoute& route,
+                                        const StreamTarget& target) {
+    return traffic_series(core.metrics(),
+                          {telemetry::Reporter::source,
+                           &caller,
+                           route.wire.endpoint.workload.get(),
+                           route.service,
+                           telemetry::RequestProtocol::tcp,
+                           telemetry::SecurityPolicy::unknown,
+                           route.pinned->snapshot->mesh().cluster_id,
+                           nullptr,
+                           target.cluster()});
+}
+
 }  // namespace
 
 runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
@@ -173,17 +189,7 @@ runtime::Task<net::Closing> serve_bytes(Conversation& conversation) {
     describe(conversation, route);
     StreamTarget target = co_await choose_stream(conversation, *route.pinned->snapshot);
     bool allowed = choose(conversation, target, route);
-    auto* series = traffic_series(core.metrics(),
-                                  {telemetry::Reporter::source,
-                                   caller.get(),
-                                   route.wire.endpoint.workload.get(),
-                                   route.service,
-                                   telemetry::RequestProtocol::tcp,
-                                   telemetry::SecurityPolicy::unknown,
-                                   route.pinned->snapshot->mesh().cluster_id,
-                                   nullptr,
-                                   target.cluster()});
-    TcpMeter meter(core.loop(), *series);
+    TcpMeter meter(core.loop(), *source_series(core, *caller, route, target));
     auto closing = net::Closing::reset;
     if (allowed) {
         route.record.upstream_host = route.wire.endpoint.address;

@@ -23,6 +23,8 @@ struct Ingress {
     const model::Destination* destination = nullptr;  // of bytes; kept alive by serve_gateway()
 };
 
+enum class HttpVersion : unsigned char { http1, http2 };
+
 struct Conversation {
     ProxyCore* core = nullptr;
     LocalPodPtr pod;
@@ -31,6 +33,7 @@ struct Conversation {
     SocketAddress peer;                             // who called
     std::optional<Ingress> ingress = std::nullopt;  // at a gateway
     InboundHttp* arriving = nullptr;                // at the callee's end, its requests read there
+    HttpVersion version = HttpVersion::http1;       // what the caller speaks
 };
 
 // The three kinds of captured connection (DESIGN §6); each owns the conversation to its end.
@@ -41,6 +44,10 @@ runtime::Task<void> serve_hbone(Conversation conversation);
 // HTTP/1.1 requests of an outbound connection, until it ends. Returns when the stream may be
 // closed; `service_port` is the port by which virtual hosts are looked up.
 runtime::Task<net::Closing> serve_http(Conversation& conversation);
+
+// Requests of a connection that began with HTTP/2's preface (prior knowledge, or ALPN h2), until it
+// ends. Takes conversation.stream and has closed it on return.
+runtime::Task<void> serve_http2(Conversation& conversation);
 
 // Bytes to one endpoint of `target`, or to the original destination.
 runtime::Task<net::Closing> serve_bytes(Conversation& conversation);

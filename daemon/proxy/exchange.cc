@@ -204,7 +204,9 @@ void Exchange::begin(Conversation& conversation) {
     record_.generation = pinned_->snapshot->generation();
     record_.method = record_.keep(request_.method, 32);
     record_.path = record_.keep(request_.target, telemetry::RequestRecord::path_bytes_max);
-    record_.protocol = request_.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+    record_.protocol = conversation.version == HttpVersion::http2 ? "HTTP/2"
+                       : request_.version_minor == 0              ? "HTTP/1.0"
+                                                                  : "HTTP/1.1";
     record_.authority = record_.keep(request_.authority);
     record_.user_agent = record_.keep(request_.fields.value(Known::user_agent));
     record_.x_forwarded_for = record_.keep(request_.fields.value(Known::x_forwarded_for));

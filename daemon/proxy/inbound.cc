@@ -291,30 +291,28 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
     }
     net::TlsStream& transport = **tls;
     LiveStream live(conversation.pod->live, transport);
-    auto shared = std::make_shared<std::weak_ptr<Tunnel>>();
     Delivery delivery{&core,
                       conversation.pod,
                       conversation.original,
                       {*peer, conversation.peer.ip},
                       conversation.peer,
                       SecurityPolicy::mutual_tls};
-    auto tunnel = Tunnel::create(
-        std::move(*tls),
-        h2::Role::server,
-        [delivery, shared](std::unique_ptr<TunnelStream> stream, TunnelRequest request) {
-            if (auto owner = shared->lock()) {
-                delivery.core->scope().spawn(&serve_tunnel_stream,
-                                             delivery,
-                                             std::move(stream),
-                                             std::move(request),
-                                             std::move(owner));
-            }
-        });
+    auto tunnel = Tunnel::create(std::move(*tls),
+                                 h2::Role::server,
+                                 [delivery](std::shared_ptr<Tunnel> owner,
+                                            h2::StreamId id,
+                                            const h2::RequestEvent& request) {
+                                     auto stream = std::make_unique<TunnelStream>(owner, id);
+                                     delivery.core->scope().spawn(&serve_tunnel_stream,
+                                                                  delivery,
+                                                                  std::move(stream),
+                                                                  TunnelRequest(request),
+                                                                  std::move(owner));
+                                 });
     if (!tunnel) {
         co_await transport.close(net::Closing::reset);
         co_return;
     }
-    *shared = *tunnel;
     std::erase_if(conversation.pod->accepted, [](const auto& old) { return old.expired(); });
     conversation.pod->accepted.push_back(*tunnel);
     core.metrics().add(telemetry::CoreGauge::tunnels_active, 1);

@@ -7,7 +7,7 @@
 namespace orlop::proxy {
 namespace {
 
-enum class Service : unsigned char { http, bytes, none };
+enum class Service : unsigned char { http, http2, bytes, none };
 
 struct Meaning {
     bool known_service = false;
@@ -45,15 +45,15 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
     bool undeclared = meaning.protocol == model::Protocol::undeclared ||
                       (meaning.by_port && model::is_http(meaning.protocol));
     if (meaning.protocol == model::Protocol::http1 && !meaning.by_port) {
-        // HTTP/2 with prior knowledge on a port declared http: passed on as it is.
         auto seen = co_await first_look(conversation, limits::downstream_idle_ms);
         co_return seen == h1::Looks::undecided ? Service::none
-        : seen == h1::Looks::http2             ? Service::bytes
+        : seen == h1::Looks::http2             ? Service::http2
                                                : Service::http;
     }
     if (!undeclared || meaning.server_first) {
         co_return Service::bytes;
     }
+    // HTTP/2 on a port that did not promise HTTP/1.1 passes as it is: so does what the app speaks.
     auto seen = co_await first_look(conversation, limits::protocol_look_ms);
     co_return seen == h1::Looks::http1 ? Service::http : Service::bytes;
 }
@@ -73,6 +73,9 @@ runtime::Task<void> serve_outbound(Conversation conversation) {
     case Service::http:
         closing = co_await serve_http(conversation);
         break;
+    case Service::http2:
+        co_await serve_http2(conversation);
+        co_return;
     case Service::bytes:
         closing = co_await serve_bytes(conversation);
         break;

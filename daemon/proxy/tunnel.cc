@@ -19,8 +19,23 @@ std::span<const std::uint8_t> as_bytes(std::string_view text) {
 
 TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
     : Stream(tunnel->loop()), tunnel_(std::move(tunnel)), id_(id), answered_(loop()) {
-    tunnel_->session_->attach(id_, this);
     tunnel_->streams_.push_back(this);
+    if (id != h2::StreamId::none) {
+        adopt(id);
+    }
+}
+
+void TunnelStream::adopt(h2::StreamId id) {
+    id_ = id;
+    session().attach(id_, this);
+}
+
+h2::Session& TunnelStream::session() {
+    return *tunnel_->session_;
+}
+
+void TunnelStream::flush_soon() {
+    tunnel_->flush_soon();
 }
 
 TunnelStream::~TunnelStream() {
@@ -143,14 +158,14 @@ runtime::Task<void> TunnelStream::close(net::Closing closing) {
 
 // --- Tunnel ---
 
-Tunnel::Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept)
+Tunnel::Tunnel(std::unique_ptr<net::Stream> transport, Accept accept)
     : transport_(std::move(transport)), accept_(std::move(accept)), writers_(transport_->loop()),
       idle_since_(transport_->loop().now()) {}
 
 Tunnel::~Tunnel() = default;
 
 Result<std::shared_ptr<Tunnel>>
-Tunnel::create(std::unique_ptr<net::TlsStream> transport, h2::Role role, Accept accept) {
+Tunnel::create(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept) {
     std::shared_ptr<Tunnel> tunnel(new Tunnel(std::move(transport), std::move(accept)));
     auto session = h2::Session::create(role, *tunnel, {});
     if (!session) {
@@ -164,9 +179,12 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
     self->flush_soon();
     std::string_view why = "the peer closed";
     while (!self->session_->finished()) {
-        auto arrived = co_await self->transport_->more();
-        if (!arrived || *arrived == 0) {
-            break;
+        // What a look at the first bytes left comes before any new arrival.
+        if (self->transport_->input().empty()) {
+            auto arrived = co_await self->transport_->more();
+            if (!arrived || *arrived == 0) {
+                break;
+            }
         }
         self->feeding_ = true;
         auto fed = self->session_->feed(as_bytes(self->transport_->input()), self->loop().now());
@@ -243,7 +261,7 @@ void Tunnel::let_go(TunnelStream& stream) {
         session_->attach(stream.id_, nullptr);
         // Nobody will read these: without the credit every stream closed early would shrink the
         // window of the whole connection for as long as its other half stays open.
-        session_->consume(stream.id_, stream.unread());
+        session_->consume(stream.id_, stream.uncredited());
     }
     idle_since_ = transport_->loop().now();
 }
@@ -269,6 +287,12 @@ void Tunnel::respond(TunnelStream& stream, std::uint16_t status, h2::StreamEnd e
     }
 }
 
+void Tunnel::refuse(h2::StreamId id, std::uint16_t status) {
+    auto answered = session_->respond(id, status, {}, h2::StreamEnd::ended);
+    (void)answered;
+    flush_soon();
+}
+
 void Tunnel::begin_goaway() {
     if (!dead_) {
         session_->goaway();
@@ -277,23 +301,36 @@ void Tunnel::begin_goaway() {
 }
 
 void Tunnel::on_request(h2::StreamId id, const h2::RequestEvent& request) {
-    TunnelRequest wanted;
-    wanted.authority = request.authority;
-    wanted.kind = request.kind;
+    accept_(shared_from_this(), id, request);
+}
+
+TunnelRequest::TunnelRequest(const h2::RequestEvent& request)
+    : authority(request.authority), kind(request.kind) {
     for (const Field& field : request.fields) {
         if (field.name == "forwarded") {
-            wanted.forwarded = field.value;
+            forwarded = field.value;
         } else if (field.name == "baggage") {
-            wanted.baggage = field.value;
+            baggage = field.value;
         }
     }
-    accept_(std::make_unique<TunnelStream>(shared_from_this(), id), std::move(wanted));
 }
 
 void Tunnel::on_response(h2::StreamId id, const h2::ResponseEvent& response) {
-    if (TunnelStream* stream = stream_of(id); stream != nullptr && response.status >= 200) {
-        stream->status_ = response.status;
-        stream->answered_.set();
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->take_response(response);
+    }
+}
+
+void TunnelStream::take_response(const h2::ResponseEvent& response) {
+    if (response.status >= 200) {
+        status_ = response.status;
+        answered_.set();
+    }
+}
+
+void Tunnel::on_trailers(h2::StreamId id, std::span<const Field> fields) {
+    if (TunnelStream* stream = stream_of(id)) {
+        stream->take_trailers(fields);
     }
 }
 

@@ -1,4 +1,6 @@
-// Tunnel: one HBONE connection, HTTP/2 over mutual TLS, with CONNECT streams as net::Streams.
+// Tunnel: one HTTP/2 connection whose streams are net::Streams. With TunnelStream it is HBONE,
+// CONNECT streams over mutual TLS; with MessageStream (h2_message.h) its streams are ordinary
+// requests.
 //
 // Both roles. serve() runs the connection until it ends; it must be spawned once, into a scope
 // that outlives the tunnel. Streams hold the tunnel by shared_ptr and may outlive the transport:
@@ -21,8 +23,9 @@ namespace orlop::proxy {
 
 class Tunnel;
 
-class TunnelStream final : public net::Stream {
+class TunnelStream : public net::Stream {
 public:
+    // `id` none: the stream is opened later, see adopt().
     TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id);
     ~TunnelStream() override;
     void shutdown_write() override;
@@ -32,7 +35,7 @@ public:
     // Client: the answer to CONNECT. 0 when the stream ended without one.
     runtime::Task<Result<std::uint16_t>> answer();
 
-private:
+protected:
     friend class Tunnel;
     void start_receive() override {}
     void start_send() override;
@@ -40,10 +43,16 @@ private:
     bool receive_in_flight() const override { return false; }
     bool send_in_flight() const override { return false; }
     void consumed(std::size_t bytes) override;
-    void continue_send();
-    void peer_ended() { end_input(std::nullopt); }
-    void peer_reset(h2::ErrorCode code);
-    void take(std::span<const std::uint8_t> bytes);
+    virtual void continue_send();
+    virtual void peer_ended() { end_input(std::nullopt); }
+    virtual void peer_reset(h2::ErrorCode code);
+    virtual void take(std::span<const std::uint8_t> bytes);
+    virtual void take_response(const h2::ResponseEvent& response);
+    virtual void take_trailers(std::span<const Field> /*fields*/) {}
+    virtual std::size_t uncredited() const { return unread(); }
+    h2::Session& session();
+    void adopt(h2::StreamId id);
+    void flush_soon();
 
     std::shared_ptr<Tunnel> tunnel_;
     h2::StreamId id_;
@@ -51,12 +60,15 @@ private:
     bool ended_write_ = false;
     std::size_t sent_ = 0;
     bool sending_ = false;
+
+private:
     std::uint16_t status_ = 0;
     runtime::Event answered_;
 };
 
-// Server: what a peer asked for. The views live during the call only.
+// Server of HBONE: what a peer asked for.
 struct TunnelRequest {
+    explicit TunnelRequest(const h2::RequestEvent& request);
     std::string authority;
     std::string forwarded;
     std::string baggage;
@@ -65,11 +77,12 @@ struct TunnelRequest {
 
 class Tunnel final : public std::enable_shared_from_this<Tunnel>, private h2::Handler {
 public:
-    // Called from the loop for each request of the peer; takes the stream.
-    using Accept = std::function<void(std::unique_ptr<TunnelStream>, TunnelRequest)>;
+    // Called from the loop for each request of the peer: makes a stream of it, or answers it.
+    using Accept =
+        std::function<void(std::shared_ptr<Tunnel>, h2::StreamId, const h2::RequestEvent&)>;
 
     static Result<std::shared_ptr<Tunnel>>
-    create(std::unique_ptr<net::TlsStream> transport, h2::Role role, Accept accept);
+    create(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept);
     ~Tunnel() override;
 
     static runtime::Task<void> serve(std::shared_ptr<Tunnel> self);
@@ -80,6 +93,7 @@ public:
     bool can_open() const { return !dead_ && session_->can_open_stream(); }
     // Server.
     void respond(TunnelStream& stream, std::uint16_t status, h2::StreamEnd end);
+    void refuse(h2::StreamId id, std::uint16_t status);  // an answer without a stream
 
     void begin_goaway();
     void abort(Error error) { transport_->abort(std::move(error)); }
@@ -87,11 +101,11 @@ public:
     bool dead() const { return dead_; }
     Instant idle_since() const { return idle_since_; }
     runtime::Loop& loop() { return transport_->loop(); }
-    const net::TlsStream& transport() const { return *transport_; }
+    const net::Stream& transport() const { return *transport_; }
 
 private:
     friend class TunnelStream;
-    Tunnel(std::unique_ptr<net::TlsStream> transport, Accept accept);
+    Tunnel(std::unique_ptr<net::Stream> transport, Accept accept);
     void flush_soon();
     static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
     static void on_close_deadline(void* self);
@@ -102,13 +116,14 @@ private:
     void on_request(h2::StreamId id, const h2::RequestEvent& request) override;
     void on_response(h2::StreamId id, const h2::ResponseEvent& response) override;
     void on_data(h2::StreamId id, std::span<const std::uint8_t> bytes) override;
+    void on_trailers(h2::StreamId id, std::span<const Field> fields) override;
     void on_stream_end(h2::StreamId id) override;
     void on_closed(h2::StreamId id) override;
     void on_reset(h2::StreamId id, h2::ErrorCode code) override;
     void on_writable(h2::StreamId id) override;
     void on_goaway(h2::StreamId last, h2::ErrorCode code) override;
 
-    std::unique_ptr<net::TlsStream> transport_;
+    std::unique_ptr<net::Stream> transport_;
     std::unique_ptr<h2::Session> session_;
     Accept accept_;
     runtime::Scope writers_;

@@ -43,8 +43,8 @@ enum class OpCode : unsigned char {
     poll,     // wait for poll mask in `length`
 };
 
-// How large a buffer a receive should get. Bulk ones are few: a receive that finds none left gets an
-// ordinary one.
+// How large a buffer a receive should get. Bulk ones are few: a receive that finds none left gets
+// an ordinary one.
 enum class ReceiveSize : unsigned char { ordinary, bulk };
 
 struct Operation {

@@ -126,8 +126,8 @@ TEST(Bytes, http_on_an_undeclared_port_is_seen_as_such) {
     shop.world.finish();
 }
 
-TEST(Bytes, http_2_with_prior_knowledge_passes_as_it_is) {
-    Shop shop({}, "http");
+TEST(Bytes, http_2_on_a_port_declared_tcp_passes_as_it_is) {
+    Shop shop({}, "tcp");
     App app(shop.world, "10.0.0.1:9090", &echo);
     Exchange exchange{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes"};
     shop.world.scope().spawn(&talk, &shop.world, &exchange, std::string("10.96.0.1:80"));

@@ -113,6 +113,8 @@ def _is_globbed(path):
         return path.endswith(".cc")
     if parts[0] == "bpf":
         return path.endswith(".bpf.c")
+    if parts[:2] == ["bench", "micro"]:
+        return len(parts) == 4 and path.endswith(".cc")
     if parts[0] == "tests" and len(parts) > 2:
         kind = parts[1]
         return (kind in ("unit", "sim", "bpf", "netns") and path.endswith("_test.cc")) or \

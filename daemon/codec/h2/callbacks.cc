@@ -319,19 +319,15 @@ bool sendable_name(std::string_view name) {
     return std::ranges::none_of(name, [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
+bool connection_specific_known(Known known) {
+    return known == Known::connection || known == Known::keep_alive ||
+           known == Known::proxy_connection || known == Known::transfer_encoding ||
+           known == Known::upgrade;
+}
+
 bool connection_specific(std::string_view name, std::string_view value) {
-    switch (known_name(name)) {
-    case Known::connection:
-    case Known::keep_alive:
-    case Known::proxy_connection:
-    case Known::transfer_encoding:
-    case Known::upgrade:
-        return true;
-    case Known::te:
-        return value != "trailers";
-    default:
-        return false;
-    }
+    Known known = known_name(name);
+    return connection_specific_known(known) || (known == Known::te && value != "trailers");
 }
 
 }  // namespace orlop::h2

@@ -46,6 +46,17 @@ append_fields(std::span<const Field> fields, FieldArray& out, std::size_t count)
     return count;
 }
 
+// Called by the library when the data are out: only then may trailers be queued.
+ssize_t submit_trailers(SessionState& state, const Stream& stream) {
+    FieldArray array;
+    std::size_t count = 0;
+    for (const auto& [name, value] : stream.trailers) {
+        array[count++] = make_nv(name, value);
+    }
+    const int submitted = nghttp2_submit_trailer(state.session, stream.id, array.data(), count);
+    return submitted == 0 ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 ssize_t read_source(nghttp2_session*,
                     std::int32_t id,
                     std::uint8_t*,
@@ -63,6 +74,10 @@ ssize_t read_source(nghttp2_session*,
             return NGHTTP2_ERR_DEFERRED;
         }
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (stream->has_trailers) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            return submit_trailers(state, *stream);
+        }
         return 0;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
@@ -82,6 +97,33 @@ Result<void> check(int library_result, std::string_view what) {
     }
     return fail(ErrorKind::internal,
                 std::string(what) + ": nghttp2: " + nghttp2_strerror(library_result));
+}
+
+Result<void> may_open(const Session& session, const SessionState& state) {
+    if (state.dead || session.draining()) {
+        return fail(ErrorKind::closed, "HTTP/2 connection is ending; open another");
+    }
+    if (!session.can_open_stream()) {
+        return fail(ErrorKind::limit_exceeded,
+                    "HTTP/2 connection carries its maximum of streams; open another");
+    }
+    return {};
+}
+
+Result<StreamId>
+submit_request(SessionState& state, std::span<const nghttp2_nv> head, StreamEnd end) {
+    nghttp2_data_provider provider{};
+    provider.source.ptr = &state;
+    provider.read_callback = read_source;
+    const bool whole = end == StreamEnd::ended;
+    const std::int32_t id = nghttp2_submit_request(
+        state.session, nullptr, head.data(), head.size(), whole ? nullptr : &provider, nullptr);
+    if (id < 0) {
+        return std::unexpected(check(id, "HTTP/2 request not sent").error());
+    }
+    state.add(id).ending = whole;
+    state.pump();
+    return static_cast<StreamId>(id);
 }
 
 }  // namespace
@@ -235,12 +277,8 @@ bool Session::can_open_stream() const {
 Result<StreamId> Session::open_connect_stream(std::string_view authority,
                                               std::span<const Field> fields) {
     SessionState& state = *state_;
-    if (state.dead || draining()) {
-        return fail(ErrorKind::closed, "HTTP/2 connection is ending; open another");
-    }
-    if (!can_open_stream()) {
-        return fail(ErrorKind::limit_exceeded,
-                    "HTTP/2 connection carries its maximum of streams; open another");
+    if (auto allowed = may_open(*this, state); !allowed) {
+        return std::unexpected(allowed.error());
     }
     const auto host_port = uri::split_host_port(authority);
     if (!host_port || host_port->port == 0) {
@@ -253,17 +291,57 @@ Result<StreamId> Session::open_connect_stream(std::string_view authority,
     if (!count) {
         return std::unexpected(count.error());
     }
-    nghttp2_data_provider provider{};
-    provider.source.ptr = &state;
-    provider.read_callback = read_source;
-    const std::int32_t id =
-        nghttp2_submit_request(state.session, nullptr, array.data(), *count, &provider, nullptr);
-    if (id < 0) {
-        return std::unexpected(check(id, "CONNECT not sent").error());
+    return submit_request(state, std::span(array).first(*count), StreamEnd::open);
+}
+
+Result<StreamId> Session::open_request_stream(const RequestLine& line,
+                                              std::span<const Field> fields,
+                                              StreamEnd end) {
+    SessionState& state = *state_;
+    if (auto allowed = may_open(*this, state); !allowed) {
+        return std::unexpected(allowed.error());
     }
-    state.add(id);
+    FieldArray array;
+    std::size_t at = 0;
+    for (const auto& [name, value] : {std::pair(":method", line.method),
+                                      std::pair(":scheme", line.scheme),
+                                      std::pair(":authority", line.authority),
+                                      std::pair(":path", line.path)}) {
+        if (value.empty() || !grammar::valid_value(value)) {
+            return fail(ErrorKind::invalid_input,
+                        std::string("HTTP/2 request not sent: ") + name + " is empty or invalid");
+        }
+        array[at++] = make_nv(name, value);
+    }
+    const Result<std::size_t> count = append_fields(fields, array, at);
+    if (!count) {
+        return std::unexpected(count.error());
+    }
+    return submit_request(state, std::span(array).first(*count), end);
+}
+
+Result<void> Session::inform(StreamId id, std::uint16_t status, std::span<const Field> fields) {
+    SessionState& state = *state_;
+    Stream* stream = state.live(id);
+    if (stream == nullptr || state.dead) {
+        return fail(ErrorKind::not_found, "HTTP/2 interim head not sent: the stream has ended");
+    }
+    if (state.role != Role::server || stream->answered || status < 100 || status > 199 ||
+        status == 101) {
+        return fail(ErrorKind::invalid_input,
+                    "HTTP/2 interim head not sent: 1xx but 101, before the final head");
+    }
+    const std::string digits = std::to_string(status);
+    FieldArray array;
+    array[0] = make_nv(":status", digits);
+    const Result<std::size_t> count = append_fields(fields, array, 1);
+    if (!count) {
+        return std::unexpected(count.error());
+    }
+    const std::int32_t submitted = nghttp2_submit_headers(
+        state.session, NGHTTP2_FLAG_NONE, stream->id, nullptr, array.data(), *count, nullptr);
     state.pump();
-    return static_cast<StreamId>(id);
+    return check(std::min(submitted, 0), "HTTP/2 interim head not sent");
 }
 
 Result<void>
@@ -346,6 +424,24 @@ void Session::end(StreamId id) {
     stream->ending = true;
     static_cast<void>(nghttp2_session_resume_data(state.session, stream->id));
     state.pump();
+}
+
+Result<void> Session::end(StreamId id, std::span<const Field> trailers) {
+    SessionState& state = *state_;
+    Stream* stream = state.live(id);
+    if (stream == nullptr || state.dead || stream->ending) {
+        return fail(ErrorKind::not_found, "HTTP/2 trailers not sent: the stream has ended");
+    }
+    FieldArray checked;
+    if (auto good = append_fields(trailers, checked, 0); !good) {
+        return std::unexpected(good.error());
+    }
+    for (const Field& field : trailers) {
+        stream->trailers.emplace_back(field.name, field.value);
+    }
+    stream->has_trailers = !trailers.empty();
+    end(id);
+    return {};
 }
 
 void Session::reset(StreamId id, ErrorCode code) {

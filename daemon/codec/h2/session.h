@@ -1,7 +1,7 @@
 // One HTTP/2 connection (RFC 9113), either side, without I/O: bytes in, events and bytes out.
 //
-// Its first use is HBONE: every stream is a CONNECT tunnel whose DATA are the bytes of a TCP
-// connection. Ordinary requests pass through the same Handler, with kind `request`.
+// HBONE: every stream is a CONNECT tunnel whose DATA are the bytes of a TCP connection. Ordinary
+// requests pass through the same Handler, with kind `request`; translate.h says them in HTTP/1.1.
 //
 // Ownership and threads: a Session belongs to one core. The Handler must outlive it and is called
 // only from within feed(), drop_output(), take_output() and fail_streams(): never from write(),
@@ -86,6 +86,14 @@ struct ResponseEvent {
     StreamEnd end = StreamEnd::open;
 };
 
+// What an ordinary request asks for; none may be empty.
+struct RequestLine {
+    std::string_view method;
+    std::string_view scheme;
+    std::string_view authority;
+    std::string_view path;
+};
+
 // Views are valid during the call only.
 class Handler {
 public:
@@ -156,6 +164,11 @@ public:
     // unless the caller writes it).
     Result<StreamId> open_connect_stream(std::string_view authority, std::span<const Field> fields);
     bool can_open_stream() const;
+    // Client: an ordinary request. Fails as open_connect_stream() does; `ended`: it has no body.
+    Result<StreamId>
+    open_request_stream(const RequestLine& line, std::span<const Field> fields, StreamEnd end);
+    // Server: an interim head (100..199 without 101) before the final one.
+    Result<void> inform(StreamId stream, std::uint16_t status, std::span<const Field> fields);
     // Server: the head of the answer; `ended` makes it the whole answer.
     Result<void>
     respond(StreamId stream, std::uint16_t status, std::span<const Field> fields, StreamEnd end);
@@ -165,6 +178,8 @@ public:
     Result<std::size_t> write(StreamId stream, std::string_view bytes);
     // END_STREAM after everything accepted. It leaves once the stream's window is above zero.
     void end(StreamId stream);
+    // The same with trailers behind everything accepted; names must be lower case.
+    Result<void> end(StreamId stream, std::span<const Field> trailers);
     void reset(StreamId stream, ErrorCode code);
     // Returns credit for `bytes` of on_data that were drained. Bytes of a stream that has ended
     // are credited to the connection when it ends.

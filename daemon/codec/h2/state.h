@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace orlop::h2 {
@@ -34,6 +35,8 @@ struct Stream {
     Instant opened{};
     std::size_t unconsumed = 0;            // received bytes not yet credited
     std::span<const std::uint8_t> source;  // only during write()
+    bool has_trailers = false;             // `trailers` follow the data
+    std::vector<std::pair<std::string, std::string>> trailers;
     ErrorCode close_code = ErrorCode::no_error;
     void* owner = nullptr;
 };
@@ -150,5 +153,6 @@ void set_callbacks(nghttp2_session_callbacks* callbacks);
 // Field rules both for what we receive and what we are asked to send (RFC 9113 section 8.2).
 bool sendable_name(std::string_view name);
 bool connection_specific(std::string_view name, std::string_view value);
+bool connection_specific_known(Known known);  // TE apart
 
 }  // namespace orlop::h2

@@ -1,0 +1,137 @@
+#include "tests/sim/http2_peer.h"
+
+namespace orlop::sim {
+namespace {
+
+std::span<const std::uint8_t> as_bytes(const std::string& text) {
+    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+Http2Peer::Http2Peer(World& world, ScriptedPeer& transport, h2::Role role, Answer answer)
+    : world_(world), transport_(transport), answer_(std::move(answer)),
+      session_(std::move(*h2::Session::create(role, *this, {}))) {}
+
+h2::StreamId Http2Peer::request(const std::string& method,
+                                const std::string& path,
+                                const std::vector<Field>& fields,
+                                const std::string& body) {
+    auto end = body.empty() ? h2::StreamEnd::ended : h2::StreamEnd::open;
+    auto id = session_->open_request_stream({method, "http", authority, path}, fields, end);
+    EXPECT_TRUE(id) << (id ? "" : id.error().context);
+    if (id && !body.empty()) {
+        unsent[*id] = body;
+        offer(*id);
+    }
+    return id ? *id : h2::StreamId::none;
+}
+
+void Http2Peer::offer(h2::StreamId id) {
+    auto found = unsent.find(id);
+    if (found == unsent.end()) {
+        return;
+    }
+    auto taken = session_->write(id, found->second);
+    if (!taken) {
+        unsent.erase(found);
+        return;
+    }
+    found->second.erase(0, *taken);
+    if (found->second.empty()) {
+        unsent.erase(found);
+        session_->end(id);
+    }
+}
+
+void Http2Peer::respond(h2::StreamId id,
+                        int status,
+                        const std::vector<Field>& fields,
+                        const std::string& body,
+                        const std::vector<Field>& trailers) {
+    bool whole = body.empty() && trailers.empty();
+    auto told = session_->respond(id,
+                                  static_cast<std::uint16_t>(status),
+                                  fields,
+                                  whole ? h2::StreamEnd::ended : h2::StreamEnd::open);
+    EXPECT_TRUE(told) << (told ? "" : told.error().context);
+    if (whole) {
+        return;
+    }
+    if (trailers.empty()) {
+        unsent[id] = body;
+        offer(id);
+        return;
+    }
+    EXPECT_EQ(*session_->write(id, body), body.size()) << "trailers go with short bodies here";
+    EXPECT_TRUE(session_->end(id, trailers));
+}
+
+Task<void> Http2Peer::say() {
+    while (session_->wants_write()) {
+        std::string bytes(65536, '\0');
+        auto room = std::span(reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size());
+        bytes.resize(session_->take_output(room));
+        if (co_await transport_.send(std::move(bytes)) != 0) {
+            co_return;
+        }
+    }
+}
+
+Task<void> Http2Peer::run(Http2Peer* self) {
+    co_await self->say();
+    while (true) {
+        std::string bytes = co_await self->transport_.receive_some();
+        if (bytes.empty() || !self->session_->feed(as_bytes(bytes), self->world_.loop.now())) {
+            break;
+        }
+        for (h2::StreamId id : std::exchange(self->ready_, {})) {
+            self->answer_(*self, id, self->messages[id]);
+        }
+        co_await self->say();
+    }
+}
+
+void Http2Peer::on_request(h2::StreamId id, const h2::RequestEvent& request) {
+    Http2Message& message = messages[id];
+    message.method = request.method;
+    message.path = request.path;
+    message.authority = request.authority;
+    for (const Field& field : request.fields) {
+        message.fields.emplace(field.name, field.value);
+    }
+}
+
+void Http2Peer::on_response(h2::StreamId id, const h2::ResponseEvent& response) {
+    Http2Message& message = messages[id];
+    if (response.status < 200) {
+        message.interim.push_back(response.status);
+        return;
+    }
+    message.status = response.status;
+    for (const Field& field : response.fields) {
+        message.fields.emplace(field.name, field.value);
+    }
+}
+
+void Http2Peer::on_data(h2::StreamId id, std::span<const std::uint8_t> bytes) {
+    messages[id].body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (!hold) {
+        session_->consume(id, bytes.size());
+    }
+}
+
+void Http2Peer::on_trailers(h2::StreamId id, std::span<const Field> fields) {
+    for (const Field& field : fields) {
+        messages[id].trailers.emplace(field.name, field.value);
+    }
+}
+
+void Http2Peer::on_stream_end(h2::StreamId id) {
+    messages[id].ended = true;
+    if (answer_) {
+        ready_.push_back(id);
+    }
+}
+
+}  // namespace orlop::sim
