@@ -4,14 +4,14 @@
 #   sudo tests/run.sh                    # everything
 #   sudo tests/run.sh --only STAGE ...   # unit bpf netns tidy asan tsan fuzz bench-smoke
 #
-# FUZZ_SECONDS (default 60) is the time of each fuzz target. Logs stay in build/test-logs. The very
+# FUZZ_SECONDS (default 30) is the time of each fuzz target. Logs stay in build/test-logs. The very
 # last line is `N passed, N failed`; the exit code is 0 only when nothing failed.
 set -uo pipefail
 exec </dev/null
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs=$root/build/test-logs
-fuzz_seconds=${FUZZ_SECONDS:-60}
+fuzz_seconds=${FUZZ_SECONDS:-30}
 jobs=$(nproc)
 export HOME=${HOME:-/root} GTEST_COLOR=no CTEST_OUTPUT_ON_FAILURE=1
 default_stages=(unit bpf netns tidy asan tsan fuzz)
