@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include <cstdio>
+#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -45,6 +46,26 @@ Result<void> make_directory(const std::string& path) {
                         "; create it or choose another with the flag");
     }
     return {};
+}
+
+// The errno, 0 when it listens. The kernel frees the rings of an orlopd that ended, and with them
+// its listening sockets, some moments after the process is gone: a port in use is asked for again
+// before it counts as somebody else's.
+int bind_and_listen(int socket, const sockaddr* address, unsigned length) {
+    constexpr int tries = 200;
+    constexpr timespec pause{0, 10'000'000};
+    bool bound = false;  // listen() too may find the port in use
+    for (int left = tries; left > 0; --left) {
+        bound = bound || ::bind(socket, address, length) == 0;
+        if (bound && ::listen(socket, 128) == 0) {
+            return 0;
+        }
+        if (errno != EADDRINUSE) {
+            return errno;
+        }
+        ::nanosleep(&pause, nullptr);
+    }
+    return EADDRINUSE;
 }
 
 UniqueFd signal_descriptor() {
@@ -203,10 +224,9 @@ Result<void> Daemon::listen_on(const std::string& text) {
     UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     int one = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
-        ::listen(fd.get(), 128) != 0) {
+    if (int error = bind_and_listen(fd.get(), reinterpret_cast<sockaddr*>(&storage), length)) {
         return fail(ErrorKind::system,
-                    "cannot listen on " + text + ": " + std::strerror(errno) +
+                    "cannot listen on " + text + ": " + std::strerror(error) +
                         "; free the port or choose another with --metrics-address or "
                         "--readiness-address ('' turns it off)");
     }

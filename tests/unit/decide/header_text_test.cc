@@ -81,7 +81,8 @@ TEST(HeaderText, sends_nothing_when_the_value_is_empty) {
 }
 
 TEST(HeaderText, refuses_a_value_that_outgrows_its_bound) {
-    std::vector<HeaderField> large = {{"x", std::string(limits::header_text_bytes_max, 'a')}};
+    const std::string longest(limits::header_text_bytes_max, 'a');
+    std::vector<HeaderField> large = {{"x", longest}};
     HeaderTextInput input;
     input.request = HeaderSource::of(large);
     model::HeaderText text = one(Operator::request_header, "x");
