@@ -1,7 +1,7 @@
 // Finding: one thing to tell about one object: an error that refused it, a warning, or a hint.
 //
 // Codes: Istio's where one exists (IST0101 referenced resource not found, IST0109 conflicting
-// hosts, ...), else ours (ORL0xx, listed in analyze.h). Values; any thread.
+// hosts, ...), else ours (ORL0xx; daemon/README.md). Values; any thread.
 #pragma once
 
 #include <compare>

@@ -166,7 +166,7 @@ model::AuthorizationPtr AuthorizationBook::of(const model::Workload& workload) {
 void AuthorizationBook::report(FindingSink& findings) const {
     for (const Entry& entry : entries_) {
         if (entry.spec == &whole_namespace_) {
-            findings.warn("ORL031",
+            findings.warn("ORL033",
                           entry.ref,
                           "",
                           fmt::format("no version of it was ever readable: every call to the pods "
@@ -179,7 +179,7 @@ void AuthorizationBook::report(FindingSink& findings) const {
         bool narrowed = entry.spec->has_selector || !entry.spec->services.empty();
         const char* field = entry.spec->services.empty() ? "spec.selector" : "spec.targetRefs";
         if (narrowed && !entry.used) {
-            findings.warn("ORL030",
+            findings.warn("IST0119",
                           entry.ref,
                           field,
                           "selects no pod: the policy protects nothing",
@@ -187,7 +187,7 @@ void AuthorizationBook::report(FindingSink& findings) const {
         }
         if (!entry.not_captured.empty()) {
             findings.warn(
-                "ORL030",
+                "ORL034",
                 entry.ref,
                 narrowed ? field : "spec",
                 fmt::format("not enforced at pod {}: it is not in the mesh", entry.not_captured),

@@ -23,7 +23,7 @@ LimitBook::of(const std::string& host, const std::string& service_ns, FindingSin
             continue;
         }
         if (out.size() == limits::rate_limits_per_host_max) {
-            findings.warn("ORL014",
+            findings.warn("ORL017",
                           object->ref,
                           "spec.hosts",
                           fmt::format("host {} has {} rate limits already; this one has no effect",

@@ -182,7 +182,7 @@ public:
             const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
             bool root = object->key.ns == mesh.root_namespace;
             if (spec.has_selector && root) {
-                findings.warn("ORL010",
+                findings.warn("ORL018",
                               object->ref,
                               "spec.selector",
                               "a selector in the root namespace is ignored",
@@ -240,7 +240,7 @@ private:
         bool root = key.ns == mesh.root_namespace;
         mesh_unreadable_ = mesh_unreadable_ || root;
         unreadable_.insert(key.ns);
-        findings.warn("ORL031",
+        findings.warn("ORL033",
                       std::make_shared<const model::ObjectRef>(
                           model::ObjectRef{key.kind, key.ns, key.name, stored.source, stored.line}),
                       "",
@@ -386,7 +386,7 @@ void report_policies(const model::MeshConfig& mesh,
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
     auto objects = store.in_creation_order("MeshConfig");
     for (std::size_t i = 1; i < objects.size(); ++i) {
-        findings.warn("ORL010",
+        findings.warn("ORL019",
                       objects[i]->ref,
                       "",
                       "ignored: " + objects[0]->ref->to_string() + " is older",

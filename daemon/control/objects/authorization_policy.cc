@@ -443,7 +443,7 @@ void read_scope(FieldReader& spec, const DecodeContext& context, AuthorizationPo
         spec.error("selector", "only one of targetRefs or selector can be set");
     }
     if (!out.services.empty()) {
-        report.warn("ORL030",
+        report.warn("ORL035",
                     spec.line_of("targetRefs"),
                     "spec.targetRefs",
                     "enforced at the pods of the Service, for every caller that reaches them");

@@ -27,7 +27,7 @@ bool is_prime(std::uint64_t n) {
 
 void warn_of_cut(FieldReader& table, std::uint64_t size) {
     if (size > limits::hash_table_entries_max) {
-        table.report().warn("ORL003",
+        table.report().warn("ORL017",
                             table.line(),
                             table.path(),
                             fmt::format("a table of {} entries is cut to {} "

@@ -251,7 +251,7 @@ void warn_doubtful(const DecodeContext& context, FieldReader& spec, const Servic
     }
     if (out.resolution == Resolution::listed && out.endpoints.empty() &&
         out.workload_selector.empty()) {
-        context.report.warn("ORL014",
+        context.report.warn("ORL016",
                             spec.line(),
                             "spec.endpoints",
                             "STATIC without endpoints and workloadSelector: nobody serves it",

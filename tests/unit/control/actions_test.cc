@@ -172,7 +172,7 @@ TEST(RateLimit, beyond_the_bound_of_a_host_is_reported) {
     EXPECT_EQ(result.snapshot->find_virtual_host("a", "shop.a", 80)->rate_limits.size(),
               limits::rate_limits_per_host_max);
     ASSERT_FALSE(result.findings.empty());
-    EXPECT_EQ(result.findings[0].code, "ORL014");
+    EXPECT_EQ(result.findings[0].code, "ORL017");
 }
 
 TEST(Tracing, is_read_from_the_mesh_config) {

@@ -115,8 +115,8 @@ TEST(Documents, are_accepted_and_refused_as_the_tables_say) {
         }
         refused += want_accepted ? 0 : 1;
     }
-    EXPECT_GE(rows.size(), 300u);
-    EXPECT_GE(refused, 150u);
+    EXPECT_GE(rows.size(), 600u);
+    EXPECT_GE(refused, 300u);
 }
 
 }  // namespace
