@@ -2,6 +2,7 @@
 
 #include "daemon/app/api.h"
 #include "daemon/app/version.h"
+#include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/runtime/uring_backend.h"
 
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <fcntl.h>
@@ -296,6 +298,9 @@ runtime::Task<void> Daemon::run_refresh(Daemon* self) {
     while (true) {
         co_await *self->changed_;
         co_await runtime::Sleep(*self->loop_, settle_time);
+        if (self->stopping_) {
+            co_return;  // the loop runs on for the spans alone
+        }
         self->refresh();
     }
 }
@@ -374,6 +379,9 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
     while (true) {
         co_await runtime::Sleep(*self->loop_, housekeeping_interval);
         ++turns;
+        if (self->stopping_) {
+            co_return;
+        }
         if (self->enrolment_->advance_leaving()) {
             self->write_node_status();
         }
@@ -419,16 +427,29 @@ runtime::Task<void> Daemon::run_signals(Daemon* self) {
     }
 }
 
-// Stop order: accepts, requests (to the deadline), cores, beat, kernel state kept by its pins.
+// Stop order: accepts, requests (to the deadline), cores, beat, kernel state kept by its pins,
+// spans.
 void Daemon::stop() {
-    cores_->drain_and_stop(std::chrono::seconds(options_.drain_seconds));
+    stopping_ = true;
+    auto begun = std::chrono::steady_clock::now();
+    std::chrono::seconds drain(options_.drain_seconds);
+    cores_->drain_and_stop(drain);
     heartbeat_.reset();
     if (auto closed = datapath_->close(datapath::Pins::keep); !closed) {
         log_line(LogLevel::error, "datapath", "{}", closed.error().context);
     }
+    finish_spans(drain - (std::chrono::steady_clock::now() - begun));
     ::unlink(options_.socket.c_str());
     log_line(LogLevel::info, "app", "stopped");
     stop_log_writer();
+}
+
+// Within what is left of the time to drain, or a second when requests took all of it.
+void Daemon::finish_spans(Duration left) {
+    constexpr Duration least = std::chrono::seconds(1);
+    constexpr Duration most = std::chrono::milliseconds(limits::trace_export_ms_max);
+    trace_exporter_->finish(std::clamp(left, least, most), [this] { loop_->stop(); });
+    loop_->run();
 }
 
 }  // namespace orlop::app

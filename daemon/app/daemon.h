@@ -58,6 +58,7 @@ private:
     void publish();
     void write_node_status();
     void stop();
+    void finish_spans(Duration left);
 
     static runtime::Task<void> watch_directory(Daemon* self, control::ConfigDirectory* directory);
     static runtime::Task<void> run_refresh(Daemon* self);
@@ -86,6 +87,7 @@ private:
     UniqueFd signals_;
     std::string written_status_;
     bool ready_ = false;
+    bool stopping_ = false;
 };
 
 }  // namespace orlop::app

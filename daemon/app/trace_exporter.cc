@@ -35,16 +35,48 @@ Result<int> HostSockets::open_socket(const net::Network&, const net::SocketWish&
 }
 
 runtime::Task<void> TraceExporter::run(TraceExporter* self) {
-    while (!self->stopping_) {
-        co_await net::wait_for(self->loop_, flush_interval, self->interrupt_);
+    while (!self->stopping_ && !self->done_) {
+        co_await net::wait_for(self->loop_, flush_interval, self->wake_);
         if (!self->stopping_) {
             co_await self->export_all();
         }
+    }
+    if (!self->done_) {
+        co_return;
+    }
+    if (!self->stopping_) {
+        co_await self->export_all();  // what came while the last export ran
+    }
+    self->time_up_.cancel();
+    self->drop(self->queue_->take().size());
+    if (self->failed_ > 0) {
+        log_line(LogLevel::info,
+                 "trace",
+                 "{} spans exported, {} dropped since the start",
+                 self->exported_,
+                 self->failed_);
+    }
+    self->done_();
+}
+
+void TraceExporter::finish(Duration most, std::function<void()> done) {
+    done_ = std::move(done);
+    loop_.timers().set(time_up_, loop_.now() + most);
+    wake_.fire();
+}
+
+void TraceExporter::on_time_up(void* self) {
+    auto& exporter = *static_cast<TraceExporter*>(self);
+    exporter.stop();
+    if (exporter.talking_ != nullptr) {
+        exporter.talking_->abort(Error{
+            ErrorKind::timed_out, "orlopd stops, and the collector is slow", Side::upstream, 0});
     }
 }
 
 void TraceExporter::stop() {
     stopping_ = true;
+    wake_.fire();
     interrupt_.fire();
 }
 
@@ -54,7 +86,11 @@ runtime::Task<void> TraceExporter::export_all() {
         co_return;  // sampled under an older configuration
     }
     bool zipkin = config_.exporter == model::TracingConfig::Exporter::zipkin;
-    for (std::size_t at = 0; at < spans.size() && !stopping_;) {
+    for (std::size_t at = 0; at < spans.size();) {
+        if (stopping_) {
+            drop(spans.size() - at);
+            co_return;
+        }
         std::size_t count = std::min(limits::trace_batch_spans_max, spans.size() - at);
         auto begin = spans.begin() + static_cast<std::ptrdiff_t>(at);
         std::vector<telemetry::SpanPtr> batch(
@@ -73,9 +109,13 @@ runtime::Task<void> TraceExporter::export_all() {
     }
 }
 
-void TraceExporter::note_failure(const Error& error, std::size_t spans) {
+void TraceExporter::drop(std::size_t spans) {
     failed_ += spans;
     queue_->count_dropped(spans);
+}
+
+void TraceExporter::note_failure(const Error& error, std::size_t spans) {
+    drop(spans);
     if (!complained_) {
         complained_ = true;
         log_line(LogLevel::warning,
@@ -110,7 +150,9 @@ runtime::Task<Result<void>> TraceExporter::post(std::string body) {
         Deadline watch{stream.get()};
         runtime::Timer deadline(&Deadline::on_deadline, &watch);
         loop_.timers().set(deadline, loop_.now() + export_time_most);
+        talking_ = stream.get();
         result = co_await talk(*stream, message);
+        talking_ = nullptr;
     }
     co_await stream->close(net::Closing::orderly);
     co_return result;

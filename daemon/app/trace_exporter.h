@@ -12,6 +12,7 @@
 #include "daemon/net/connector.h"
 #include "daemon/telemetry/span.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,7 +34,10 @@ public:
 
     void configure(const model::TracingConfig& config) { config_ = config; }
     static runtime::Task<void> run(TraceExporter* self);  // until stop()
-    void stop();
+    void stop();                                          // at once; what is queued stays there
+    // Exports what is queued, for `most` at the longest; what is left then is dropped and counted.
+    // run() calls `done` when it is over.
+    void finish(Duration most, std::function<void()> done);
 
     std::uint64_t exported() const { return exported_; }
     std::uint64_t failed() const { return failed_; }
@@ -45,13 +49,19 @@ private:
     runtime::Task<Result<void>> post(std::string body);
     runtime::Task<Result<void>> talk(net::TcpStream& stream, std::string_view message);
     void note_failure(const Error& error, std::size_t spans);
+    void drop(std::size_t spans);
+    static void on_time_up(void* self);
 
     runtime::Loop& loop_;
     net::SocketSource& sockets_;
     std::shared_ptr<telemetry::SpanQueue> queue_;
     model::TracingConfig config_;
     HostNetwork network_;
-    net::Interrupt interrupt_;
+    net::Interrupt wake_;       // ends the wait between two exports
+    net::Interrupt interrupt_;  // ends an attempt to connect
+    net::Stream* talking_ = nullptr;
+    runtime::Timer time_up_{&TraceExporter::on_time_up, this};
+    std::function<void()> done_;  // set by finish()
     bool stopping_ = false;
     bool complained_ = false;  // about the collector, since it last took something
     std::uint64_t exported_ = 0;

@@ -66,6 +66,32 @@ private:
     std::vector<std::shared_ptr<Pool>> pools_;  // parallel to the followed destination's endpoints
 };
 
+// One retry, waiting or at an endpoint, counted for as long as this lives. The state and the policy
+// are the exchange's that retries.
+class RetryInFlight {
+public:
+    RetryInFlight(DestinationState& state, const model::TrafficPolicy& policy)
+        : state_(state), policy_(policy) {
+        ++state_.budget.retries;
+        show();
+    }
+    RetryInFlight(const RetryInFlight&) = delete;
+    RetryInFlight& operator=(const RetryInFlight&) = delete;
+    ~RetryInFlight() {
+        --state_.budget.retries;
+        show();
+    }
+
+private:
+    void show() {
+        std::uint32_t limit = decide::retry_limit(&policy_, state_.budget);
+        state_.usage->show_retries(state_.budget.retries, limit);
+    }
+
+    DestinationState& state_;
+    const model::TrafficPolicy& policy_;
+};
+
 // "10.0.0.1:9090 (pod-1) after 503, 503, back in 27.1 s": the ejected endpoints, a few of them.
 std::string ejected_text(const model::Destination& destination, Instant now);
 

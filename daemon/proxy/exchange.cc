@@ -461,7 +461,7 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::inject_fault() {
 }
 
 runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conversation) {
-    std::optional<Counted> retrying;
+    std::optional<RetryInFlight> retrying;
     auto& series = *state_->series;
     if (body_.complete()) {
         arm_route_timer();
@@ -496,7 +496,7 @@ runtime::Task<std::optional<LocalAnswer>> Exchange::run_tries(Conversation& conv
             co_return LocalAnswer{reply.status, reply.body, reply.flag, details, reply.overloaded};
         }
         discard_response();
-        retrying.emplace(state_->budget.retries);
+        retrying.emplace(*state_, destination_->policy);
         series.add(telemetry::ClusterCounter::rq_retry);
         Duration wait = remaining(next.back_off);
         if (try_record_ != nullptr) {

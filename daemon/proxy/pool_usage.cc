@@ -60,4 +60,8 @@ void PoolUsage::remove_active() {
     show(active_open_, load_.active, limits_.http2_max_requests);
 }
 
+void PoolUsage::show_retries(std::uint32_t count, std::uint32_t limit) {
+    show(retries_open_, count, limit);
+}
+
 }  // namespace orlop::proxy

@@ -28,6 +28,8 @@ public:
     void remove_pending();
     void add_active();
     void remove_active();
+    // Retries in flight against what maxRetries or the retry budget allows at this moment.
+    void show_retries(std::uint32_t count, std::uint32_t limit);
 
 private:
     // A gauge that says whether a limit is reached: one for each source workload that is there.
@@ -43,6 +45,7 @@ private:
     Open connections_open_{telemetry::ClusterGauge::cx_open};
     Open pending_open_{telemetry::ClusterGauge::rq_pending_open};
     Open active_open_{telemetry::ClusterGauge::rq_open};
+    Open retries_open_{telemetry::ClusterGauge::rq_retry_open};
 };
 
 // A connection that bytes pass through, counted for as long as this lives.

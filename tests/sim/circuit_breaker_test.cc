@@ -344,6 +344,28 @@ spec:
     shop.world.finish();
 }
 
+TEST(CircuitBreaker, a_gauge_says_that_no_further_retry_is_allowed) {
+    Shop shop;
+    limit(shop.world, "{http: {maxRetries: 1}}");
+    shop.world.apply("vs",
+                     "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+                     "metadata: {name: shop, namespace: default}\nspec:\n  hosts: [shop]\n  http:\n"
+                     "  - route: [{destination: {host: shop}}]\n"
+                     "    retries: {attempts: 1, retryOn: 5xx}\n");
+    App app(shop.world, "10.0.0.1:9090", [](const Request&, std::size_t number) {
+        return number == 0 ? Reply{response(500, "")} : Reply{response(200, ""), seconds(1)};
+    });
+    Answer answer;
+    shop.world.scope().spawn(
+        &ask_once, &shop.world, get("r0"), std::string("10.96.0.1:80"), &answer);
+    ASSERT_TRUE(shop.world.run_until([&] { return app.requests.size() == 2; }));
+    EXPECT_EQ(gauge(shop.world, ClusterGauge::rq_retry_open), 1) << "its one retry is at work";
+    ASSERT_EQ(shop.world.settle(), FakeEnd::done);
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(gauge(shop.world, ClusterGauge::rq_retry_open), 0);
+    shop.world.finish();
+}
+
 // --- bytes ---------------------------------------------------------------------------------------
 
 Task<void> hold(World* world, bool* served, Duration how_long) {

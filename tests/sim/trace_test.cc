@@ -148,5 +148,51 @@ TEST(Trace, a_collector_that_is_gone_or_hangs_costs_spans_and_nothing_else) {
     }
 }
 
+// At the end of a process the queue is emptied at once, not a flush interval later.
+TEST(Trace, what_is_queued_at_the_end_still_reaches_the_collector) {
+    Traced traced(all_to_otlp);
+    App app(traced.world, "10.0.0.1:9090", always({}));
+    App collector(traced.world, "10.0.0.3:4318", always({}));
+    EXPECT_EQ(traced.world.get().status, 200);
+    EXPECT_EQ(traced.world.get().status, 200);
+    traced.start();
+    traced.world.run_for(milliseconds(100));  // it waits for its turn
+    bool done = false;
+    Instant begun = traced.world.network.virtual_now();
+    traced.exporter.finish(seconds(5), [&] { done = true; });
+    ASSERT_TRUE(traced.world.run_until([&] { return done; }));
+    EXPECT_LT(traced.world.network.virtual_now() - begun, seconds(1));
+    EXPECT_EQ(traced.exporter.exported(), 2u);
+    EXPECT_EQ(collector.requests.size(), 1u);
+    EXPECT_EQ(traced.queue->dropped(), 0u);
+    traced.finish();
+}
+
+TEST(Trace, the_end_waits_its_time_for_a_collector_and_counts_what_is_lost) {
+    Traced traced(all_to_otlp);
+    App app(traced.world, "10.0.0.1:9090", always({}));
+    App collector(traced.world, "10.0.0.3:4318", always({.delay = std::chrono::hours(1)}));
+    EXPECT_EQ(traced.world.get().status, 200);
+    traced.start();
+    ASSERT_TRUE(traced.world.run_until([&] { return collector.requests.size() == 1; }));
+    Answer second;
+    traced.world.scope().spawn(&ask_once,
+                               &traced.world,
+                               std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
+                               std::string("10.96.0.1:80"),
+                               &second);
+    ASSERT_TRUE(traced.world.run_until([&] { return second.status == 200; }));
+    bool done = false;
+    Instant begun = traced.world.network.virtual_now();
+    traced.exporter.finish(seconds(2), [&] { done = true; });
+    ASSERT_TRUE(traced.world.run_until([&] { return done; }));
+    Duration waited = traced.world.network.virtual_now() - begun;
+    EXPECT_GE(waited, seconds(2));
+    EXPECT_LT(waited, seconds(3));
+    EXPECT_EQ(traced.exporter.exported(), 0u);
+    EXPECT_EQ(traced.queue->dropped(), 2u);
+    traced.finish();
+}
+
 }  // namespace
 }  // namespace orlop::sim
