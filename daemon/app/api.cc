@@ -3,6 +3,7 @@
 #include "daemon/app/api_cores.h"
 #include "daemon/app/api_views.h"
 #include "daemon/app/daemon.h"
+#include "daemon/app/log_target.h"
 #include "daemon/app/version.h"
 #include "daemon/base/log.h"
 #include "daemon/control/analyze.h"
@@ -402,22 +403,18 @@ runtime::Task<admin::Response> Api::explain(const std::string& id) {
 }
 
 runtime::Task<admin::Response> Api::logs(const admin::Request& request) {
-    std::string pod = request.parameter("pod");
     std::string since_text = request.parameter("since");
     std::int64_t since_ns = 0;
     std::from_chars(since_text.data(), since_text.data() + since_text.size(), since_ns);
     WallTime since{
         std::chrono::duration_cast<WallTime::duration>(std::chrono::nanoseconds(since_ns))};
     auto snapshot = daemon_.control().snapshot();
-    auto addresses = std::make_shared<std::vector<IpAddress>>();
-    for (const auto& workload : snapshot->workloads()) {
-        if (workload->ns + "/" + workload->name == pod) {
-            *addresses = workload->addresses;
-        }
+    auto named = log_addresses(daemon_.control().store(), *snapshot, request.parameter("pod"));
+    if (!named) {
+        int status = named.error().kind == ErrorKind::not_found ? 404 : 400;
+        co_return refuse(status, named.error().context);
     }
-    if (addresses->empty()) {
-        co_return refuse(404, "no pod '" + pod + "' is known here; see orlopctl config workloads");
-    }
+    auto addresses = std::make_shared<std::vector<IpAddress>>(*std::move(named));
     using Lines = std::vector<admin::LineRing::Line>;
     std::function<Lines(proxy::ProxyCore&)> find = [this, addresses, since](proxy::ProxyCore& c) {
         return recent_lines_[c.index()]->find(*addresses, since);

@@ -121,8 +121,11 @@ void declare_daemon(CLI::App& app, Wishes& w) {
     log->add_option("words", w.log.words, "LEVEL, or COMPONENT LEVEL");
     on(log, w, [&w] { return run_log(w.session, w.log); });
 
-    auto* logs = app.add_subcommand("logs", "recent access-log lines of a pod");
-    logs->add_option("pod", w.logs.pod, "POD or NAMESPACE/POD")->required();
+    auto* logs = app.add_subcommand("logs", "recent access-log lines of a pod or workload");
+    logs->add_option("pod",
+                     w.logs.pod,
+                     "POD or KIND/NAME, as in deployment/shop; NAMESPACE/ may stand in front")
+        ->required();
     logs->add_flag("-f,--follow", w.logs.follow, "go on printing");
     on(logs, w, [&w] { return run_logs(w.session, w.logs); });
 

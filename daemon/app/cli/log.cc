@@ -1,6 +1,7 @@
 // log, logs, explain: what orlopd says, and what it said about requests.
 #include "daemon/app/cli/commands.h"
 #include "daemon/app/cli/table.h"
+#include "daemon/app/log_target.h"
 
 #include <fmt/core.h>
 
@@ -83,9 +84,7 @@ int run_log(Session& session, const LogOptions& options) {
 }
 
 int run_logs(Session& session, const LogsOptions& options) {
-    std::string pod = options.pod.find('/') == std::string::npos
-                          ? session.ns_or_default() + "/" + options.pod
-                          : options.pod;
+    std::string pod = log_target(options.pod, session.ns_or_default());
     std::int64_t since = 0;
     auto lines = fetch_lines(session, pod, since);
     if (lines && lines->list.empty() && lines->access_log == "off") {
