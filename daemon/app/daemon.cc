@@ -55,7 +55,7 @@ Result<void> make_directory(const std::string& path) {
 // before it counts as somebody else's.
 int bind_and_listen(int socket, const sockaddr* address, unsigned length) {
     constexpr int tries = 200;
-    constexpr timespec pause{0, 10'000'000};
+    constexpr int pause_ms = 10;
     bool bound = false;  // listen() too may find the port in use
     for (int left = tries; left > 0; --left) {
         bound = bound || ::bind(socket, address, length) == 0;
@@ -65,7 +65,7 @@ int bind_and_listen(int socket, const sockaddr* address, unsigned length) {
         if (errno != EADDRINUSE) {
             return errno;
         }
-        ::nanosleep(&pause, nullptr);
+        ::poll(nullptr, 0, pause_ms);
     }
     return EADDRINUSE;
 }
