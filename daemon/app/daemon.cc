@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -52,7 +51,7 @@ Result<void> make_directory(const std::string& path) {
 
 // The errno, 0 when it listens. The kernel frees the rings of an orlopd that ended, and with them
 // its listening sockets, some moments after the process is gone: a port in use is asked for again
-// before it counts as somebody else's.
+// before it counts as somebody else's. Nothing tells when that has happened.
 int bind_and_listen(int socket, const sockaddr* address, unsigned length) {
     constexpr int tries = 200;
     constexpr int pause_ms = 10;

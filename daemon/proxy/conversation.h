@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/base/ip.h"
+#include "daemon/decide/http_version.h"
 #include "daemon/net/stream.h"
 #include "daemon/proxy/core.h"
 
@@ -23,7 +24,7 @@ struct Ingress {
     const model::Destination* destination = nullptr;  // of bytes; kept alive by serve_gateway()
 };
 
-enum class HttpVersion : unsigned char { http1, http2 };
+using decide::HttpVersion;
 
 struct Conversation {
     ProxyCore* core = nullptr;
@@ -32,7 +33,7 @@ struct Conversation {
     SocketAddress original;                         // where the caller wanted to go
     SocketAddress peer;                             // who called
     std::optional<Ingress> ingress = std::nullopt;  // at a gateway
-    InboundHttp* arriving = nullptr;                // at the callee's end, its requests read there
+    std::shared_ptr<InboundHttp> arriving{};        // at the callee's end, its requests read there
     HttpVersion version = HttpVersion::http1;       // what the caller speaks
 };
 

@@ -12,6 +12,7 @@
 #include "daemon/proxy/upstream_pool.h"
 #include "daemon/telemetry/metrics.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -47,7 +48,8 @@ public:
     decide::BudgetSnapshot budget;  // live requests of this source to this destination
     std::shared_ptr<PoolUsage> usage = std::make_shared<PoolUsage>();
     telemetry::ClusterSeries* series = nullptr;
-    telemetry::TrafficSeries* local_replies = nullptr;  // answered without any endpoint
+    // Answered without any endpoint; HTTP and gRPC.
+    std::array<telemetry::TrafficSeries*, 2> local_replies{};
 
 private:
     bool follows(const model::Destination& destination) const;

@@ -2,7 +2,6 @@
 
 #include "daemon/base/log.h"
 #include "daemon/codec/uri.h"
-#include "daemon/proxy/exchange_pool.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/gateway.h"
 #include "daemon/proxy/inbound_http.h"
@@ -14,28 +13,6 @@
 namespace orlop::proxy {
 
 using telemetry::ResponseFlag;
-
-// --- the pool ---
-
-ExchangePool::ExchangePool(ProxyCore& core) : core_(core) {}
-ExchangePool::~ExchangePool() = default;
-
-std::unique_ptr<Exchange> ExchangePool::take() {
-    if (spare_.empty()) {
-        return std::make_unique<Exchange>(core_);
-    }
-    auto exchange = std::move(spare_.back());
-    spare_.pop_back();
-    return exchange;
-}
-
-void ExchangePool::give_back(std::unique_ptr<Exchange> exchange) {
-    constexpr std::size_t spare_max = 256;
-    if (spare_.size() < spare_max) {
-        exchange->reset();
-        spare_.push_back(std::move(exchange));
-    }
-}
 
 // --- life ---
 
@@ -81,6 +58,8 @@ void Exchange::reset() {
     actions_.clear();
     trace_.reset();
     trace_continues_ = false;
+    grpc_ = false;
+    messages_in_ = messages_out_ = {};
     record_.reset();
 }
 
@@ -160,6 +139,9 @@ runtime::Task<Fate> Exchange::run(Conversation& conversation) {
     auto keep = route_ != nullptr && route_->retries.attempts > 0 ? RequestBody::Keep::for_retry
                                                                   : RequestBody::Keep::no;
     body_.begin(request_, *conversation.stream, keep);
+    if (grpc_) {
+        messages_in_.feed(body_.kept());
+    }
     if (!answer) {
         watch_downstream(*conversation.stream);
     }
@@ -197,7 +179,8 @@ void Exchange::begin(Conversation& conversation) {
     pinned_ = core_.pinned();
     caller_ = conversation.pod->workload;
     edge_ = conversation.ingress ? &*conversation.ingress : nullptr;
-    arriving_ = conversation.arriving;
+    arriving_ = conversation.arriving.get();
+    grpc_ = grpc::is_call(request_.fields.value(Known::content_type));
     core_.metrics().add(telemetry::CoreCounter::requests);
     record_.started = core_.loop().now();
     record_.started_wall = std::chrono::system_clock::now();
@@ -400,6 +383,11 @@ LocalAnswer Exchange::redirect(const Conversation& conversation) {
         to.code, "", "", "direct_response", false, {rewrite_room_.data(), rewrite_room_.size()}};
 }
 
+std::string_view Exchange::asked_grpc_timeout() const {
+    const Field* field = request_.fields.find("grpc-timeout");
+    return field == nullptr ? std::string_view() : field->value;
+}
+
 std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversation) {
     std::size_t choice = decide::pick_weighted(*route_, core_.dice().next());
     if (choice != decide::no_destination) {
@@ -427,7 +415,8 @@ std::optional<LocalAnswer> Exchange::choose_destination(Conversation& conversati
     record_.retry_object = object_text(route_->retries.source);
     record_.timeout_object =
         object_text(route_->timeout_source ? route_->timeout_source : route_->source);
-    timeouts_ = decide::effective_timeouts(*route_, "");
+    timeouts_ =
+        decide::effective_timeouts(*route_, grpc_ ? asked_grpc_timeout() : std::string_view());
     record_.route_timeout = timeouts_.route;
     record_.per_try_timeout = timeouts_.per_try;
     record_.retries_allowed = route_->retries.attempts;
@@ -533,64 +522,6 @@ bool Exchange::may_retry(const decide::TryOutcome& outcome, decide::RetryDecisio
         series.add(telemetry::ClusterCounter::retry_or_shadow_abandoned);
     }
     return decision.verdict == decide::RetryVerdict::retry;
-}
-
-void Exchange::close_record(const Conversation& conversation) {
-    record_.bytes_received = body_.bytes();
-    record_.request_bytes += body_.bytes();
-    record_.actions = actions_;
-    record_.duration = core_.loop().now() - record_.started;
-    finish_trace();
-    if (arriving_ != nullptr) {
-        arriving_->count(*caller_, record_);
-        finish_record(core_, *pinned_, record_);
-        return;
-    }
-    core_.metrics().count_path(record_.path_taken);
-    telemetry::TrafficSeries* series = nullptr;
-    std::string_view without_service =
-        record_.cluster == blackhole_cluster ? blackhole_cluster : passthrough_cluster;
-    auto labels = [&](telemetry::Reporter reporter,
-                      const model::Workload* callee,
-                      telemetry::SecurityPolicy security) {
-        return traffic_series(core_.metrics(),
-                              {reporter,
-                               caller_.get(),
-                               callee,
-                               service_,
-                               telemetry::RequestProtocol::http,
-                               security,
-                               pinned_->snapshot->mesh().cluster_id,
-                               nullptr,
-                               without_service});
-    };
-    if (pool_ != nullptr) {
-        const model::Workload* callee = pool_->endpoint().workload.get();
-        if (pool_->traffic == nullptr) {
-            pool_->traffic =
-                labels(telemetry::Reporter::source, callee, telemetry::SecurityPolicy::unknown);
-        }
-        series = pool_->traffic;
-        // On the same node there is no second proxy: this one speaks for both ends.
-        if (record_.path_taken == telemetry::PathTaken::same_node) {
-            if (pool_->destination_traffic == nullptr) {
-                pool_->destination_traffic = labels(telemetry::Reporter::destination,
-                                                    callee,
-                                                    telemetry::SecurityPolicy::kernel_attested);
-            }
-            pool_->destination_traffic->count_request(record_);
-        }
-    } else if (state_ != nullptr) {
-        if (state_->local_replies == nullptr) {
-            state_->local_replies =
-                labels(telemetry::Reporter::source, nullptr, telemetry::SecurityPolicy::unknown);
-        }
-        series = state_->local_replies;
-    } else {
-        series = labels(telemetry::Reporter::source, nullptr, telemetry::SecurityPolicy::unknown);
-    }
-    series->count_request(record_);
-    finish_record(core_, *pinned_, record_);
 }
 
 }  // namespace orlop::proxy

@@ -9,6 +9,7 @@
 // requests go on arriving there while tries are repeated.
 #pragma once
 
+#include "daemon/codec/grpc.h"
 #include "daemon/codec/h1/head.h"
 #include "daemon/codec/h1/writer.h"
 #include "daemon/decide/header_text.h"
@@ -79,17 +80,20 @@ private:
     void note_action(std::string_view what, std::string_view of = {});
     model::WorkloadPtr workload_at_original(const Conversation& conversation) const;
     std::optional<LocalAnswer> reach_outside(Conversation& conversation);
+    std::string_view asked_grpc_timeout() const;
     std::optional<LocalAnswer> choose_destination(Conversation& conversation);
     runtime::Task<std::optional<LocalAnswer>> inject_fault();
     runtime::Task<std::optional<LocalAnswer>> run_tries(Conversation& conversation);
     void count_at(std::shared_ptr<Pool> pool);
     bool may_retry(const decide::TryOutcome& outcome, decide::RetryDecision& decision);
-    void close_record(const Conversation& conversation);
+    void close_record(const Conversation& conversation);  // exchange_record.cc
+    void count_request();
 
     // exchange_try.cc: one try
     runtime::Task<decide::TryOutcome> try_once(Conversation& conversation);
     runtime::Task<decide::WireChoice> settle_wire();
     bool note_denial(const Error& error, const model::Endpoint& endpoint);
+    HttpVersion version_upstream(const Conversation& conversation) const;
     decide::Pick pick_endpoint(Conversation& conversation);
     void
     note_try(const model::Endpoint& endpoint, const decide::Pick& pick, telemetry::PathTaken path);
@@ -124,6 +128,9 @@ private:
     runtime::Task<Result<void>> relay_body(Conversation& conversation, std::size_t head_size);
     runtime::Task<Fate> relay_upgrade(Conversation& conversation, std::size_t head_size);
     runtime::Task<Fate> answer_locally(Conversation& conversation, const LocalAnswer& answer);
+    LocalAnswer as_grpc(LocalAnswer answer);
+    void note_payload(std::string_view payload);
+    void note_grpc_status(std::span<const Field> trailers);
     std::size_t collect_answer_fields(const LocalAnswer& answer);
 
     // exchange_edits.cc: heads as they are sent on
@@ -190,6 +197,9 @@ private:
     std::array<char, h1::chunk_header_bytes_max> chunk_room_;
     std::array<char, h1::chunk_header_bytes_max> upload_chunk_room_;
     RequestBody body_;
+    bool grpc_ = false;                // the request is a gRPC call
+    grpc::GrpcMessages messages_in_;   // of the caller
+    grpc::GrpcMessages messages_out_;  // to the caller
 
     const model::VirtualHost* host_ = nullptr;
     std::uint16_t service_port_ = 0;

@@ -216,6 +216,10 @@ void Exchange::add_timeout_edit() {
     edit(Kind::set,
          "x-envoy-expected-rq-timeout-ms",
          {timeout_room_.data(), static_cast<std::size_t>(end - timeout_room_.data())});
+    if (grpc_ && !asked_grpc_timeout().empty()) {  // what is left of it, in milliseconds
+        std::string_view value = texts_.emplace_back(std::string(timeout_room_.data(), end) + "m");
+        edit(Kind::set, "grpc-timeout", value);
+    }
 }
 
 void Exchange::collect_request_edits(Copy copy) {

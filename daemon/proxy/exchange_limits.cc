@@ -27,10 +27,6 @@ private:
     std::size_t count_ = 0;
 };
 
-bool speaks_grpc(std::string_view content_type) {
-    return content_type.starts_with("application/grpc");
-}
-
 }  // namespace
 
 bool Exchange::limited() const {
@@ -100,7 +96,7 @@ std::optional<LocalAnswer> Exchange::check_rate(const model::RateLimit& limit,
     core_.metrics().add(telemetry::CoreCounter::rate_limited);
     record_.limit_object = object_text(limit.source);
     LocalAnswer answer{limit.status, "local_rate_limited", "RL", "local_rate_limited"};
-    if (speaks_grpc(request_.fields.value(Known::content_type))) {
+    if (grpc_) {
         answer.grpc_status = limit.grpc_status;
     }
     return answer;
@@ -132,7 +128,7 @@ std::optional<LocalAnswer> Exchange::check_quota(const model::Quota& quota,
     record_.limit_object = object_text(quota.source);
     texts_.push_back("RESOURCE_EXHAUSTED:Quota is exhausted for: " + quota.name);
     LocalAnswer answer{429, texts_.back(), "RL", "quota_exhausted"};
-    if (speaks_grpc(request_.fields.value(Known::content_type))) {
+    if (grpc_) {
         answer.grpc_status = 8;
     }
     return answer;

@@ -40,6 +40,7 @@ void Exchange::start_mirror(Conversation& conversation, const model::Mirror& mir
     job->method = request_.method_kind;
     job->framing = body_.framing();
     job->peer = shown_caller(conversation);
+    job->version = conversation.version;
     job->timeout = timeouts_.route;
     telemetry::RequestRecord& record = job->record;
     record.started = core_.loop().now();

@@ -127,12 +127,14 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
                 pieces.add({chunk_room_.data(), size});
             }
             pieces.add(step.payload);
+            note_payload(step.payload);
             if (chunk_out) {
                 pieces.add(line_end);
             }
-            record_.bytes_sent += step.payload.size();
-            record_.response_bytes += step.payload.size();
             done = decoder.complete();
+        }
+        if (done && grpc_) {
+            note_grpc_status(decoder.trailers());
         }
         LastChunk last_chunk;
         if (done && chunk_out) {
@@ -170,6 +172,23 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
     }
 }
 
+void Exchange::note_payload(std::string_view payload) {
+    record_.bytes_sent += payload.size();
+    record_.response_bytes += payload.size();
+    if (grpc_) {
+        messages_out_.feed(payload);
+    }
+}
+
+// gRPC tells how a call ended behind its body, if not in the head.
+void Exchange::note_grpc_status(std::span<const Field> trailers) {
+    for (const Field& field : trailers) {
+        if (known_name(field.name) == Known::grpc_status) {
+            record_.grpc_status = decide::parse_grpc_status(field.value);
+        }
+    }
+}
+
 // After the switch the bytes are not ours to read; neither connection is ever reused.
 runtime::Task<Fate> Exchange::relay_upgrade(Conversation& conversation, std::size_t head_size) {
     route_timer_.cancel();
@@ -198,7 +217,7 @@ std::size_t Exchange::collect_answer_fields(const LocalAnswer& answer) {
         extra_fields_.push_back({"content-type", "application/grpc"});
         add_extra("grpc-status", std::to_string(*answer.grpc_status));
         if (!answer.body.empty()) {
-            extra_fields_.push_back({"grpc-message", answer.body});
+            add_extra("grpc-message", grpc::message_value(answer.body));
         }
     }
     std::size_t bytes = 0;
@@ -208,8 +227,16 @@ std::size_t Exchange::collect_answer_fields(const LocalAnswer& answer) {
     return bytes;
 }
 
-runtime::Task<Fate> Exchange::answer_locally(Conversation& conversation,
-                                             const LocalAnswer& answer) {
+// An answer that a gRPC caller understands (istio-semantics §16); redirects stay what they are.
+LocalAnswer Exchange::as_grpc(LocalAnswer answer) {
+    if (grpc_ && !answer.grpc_status && answer.location.empty()) {
+        answer.grpc_status = grpc::status_of_http(answer.status);
+    }
+    return answer;
+}
+
+runtime::Task<Fate> Exchange::answer_locally(Conversation& conversation, const LocalAnswer& made) {
+    const LocalAnswer answer = as_grpc(made);
     co_await stop_upload(conversation);
     net::Stream& downstream = *conversation.stream;
     downstream.watch_end(nullptr, nullptr);

@@ -234,6 +234,14 @@ decide::Pick Exchange::pick_endpoint(Conversation& conversation) {
     return state_->pick(*destination_, wish);
 }
 
+// To the app of an arriving request it is what the caller speaks.
+HttpVersion Exchange::version_upstream(const Conversation& conversation) const {
+    auto upgrade = request_.upgrade_requested ? decide::Upgrade::asked : decide::Upgrade::none;
+    return arriving_ != nullptr && upgrade == decide::Upgrade::none
+               ? conversation.version
+               : decide::upstream_version(*destination_, conversation.version, upgrade);
+}
+
 runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
     if (cut_ == Cut::per_try_timeout) {
         cut_ = Cut::none;
@@ -265,6 +273,7 @@ runtime::Task<TryOutcome> Exchange::try_once(Conversation& conversation) {
                         &interrupt_,
                         destination_,
                         pinned_};
+    request.version = version_upstream(conversation);
     count_at(pool_);
     TryOutcome outcome = co_await use_pool(conversation, request);
     if (outcome.failure != FailureKind::none) {
@@ -402,6 +411,9 @@ runtime::Task<void> Exchange::upload(Exchange* self, Conversation* conversation)
         std::string_view payload = self->body_.next_payload(downstream);
         if (!payload.empty()) {
             self->feed_mirrors(payload);
+            if (self->grpc_) {
+                self->messages_in_.feed(payload);
+            }
             auto sent = co_await self->send_payload(payload);
             self->body_.drop_payload(downstream);
             going = sent.has_value();

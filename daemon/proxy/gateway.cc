@@ -6,6 +6,7 @@
 #include "daemon/net/tcp_stream.h"
 #include "daemon/net/tls_identity.h"
 #include "daemon/proxy/finish.h"
+#include "daemon/proxy/first_look.h"
 
 #include <optional>
 
@@ -204,6 +205,13 @@ IpAddress shown_caller(const Conversation& conversation) {
     return own.empty() ? conversation.original.ip : own.front();
 }
 
+// Prior knowledge, or what ALPN has agreed on: either way the preface comes first.
+static runtime::Task<bool> speaks_http2(Conversation& conversation) {
+    LiveStream live(conversation.pod->live, *conversation.stream);
+    live.between_requests(conversation.stream.get());
+    co_return co_await first_look(conversation, limits::downstream_idle_ms) == h1::Looks::http2;
+}
+
 // Policies that select the gateway, for a connection whose requests are not read.
 static bool bytes_allowed(const Conversation& conversation) {
     Caller outside{std::nullopt, conversation.peer.ip};
@@ -225,6 +233,10 @@ runtime::Task<void> serve_gateway(Conversation conversation) {
     }
     if (server != nullptr && server->service == model::GatewayService::http) {
         pinned.reset();  // requests pin their own
+        if (co_await speaks_http2(conversation)) {
+            co_await serve_http2(conversation);
+            co_return;
+        }
         closing = co_await serve_http(conversation);
     } else if (server != nullptr && !bytes_allowed(conversation)) {
         conversation.core->metrics().add(telemetry::CoreCounter::refused_authorization);

@@ -45,9 +45,11 @@ Result<std::unique_ptr<MessageStream>> MessageStream::of_request(std::shared_ptr
     return stream;
 }
 
-std::unique_ptr<MessageStream> MessageStream::to_open(std::shared_ptr<Tunnel> tunnel) {
+std::unique_ptr<MessageStream> MessageStream::to_open(std::shared_ptr<Tunnel> tunnel,
+                                                      std::string_view scheme) {
     auto stream =
         std::make_unique<MessageStream>(std::move(tunnel), h2::StreamId::none, h2::Role::client);
+    stream->scheme_ = scheme;
     stream->gone_ = true;  // the session knows it from the head on
     return stream;
 }
@@ -226,7 +228,7 @@ Result<MessageStream::Step> MessageStream::push_request(std::string_view bytes) 
     }
     request_method_ = head.method_kind;
     out_body_ = h1::BodyDecoder(head);
-    auto line = lowered_.request(head, "http");
+    auto line = lowered_.request(head, scheme_);
     auto end = out_body_.complete() ? h2::StreamEnd::ended : h2::StreamEnd::open;
     auto id = session().open_request_stream(line, lowered_.last(), end);
     if (!id) {

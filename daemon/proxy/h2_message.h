@@ -27,7 +27,8 @@ public:
     static Result<std::unique_ptr<MessageStream>>
     of_request(std::shared_ptr<Tunnel> tunnel, h2::StreamId id, const h2::RequestEvent& request);
     // Client: opened by the head that is written.
-    static std::unique_ptr<MessageStream> to_open(std::shared_ptr<Tunnel> tunnel);
+    static std::unique_ptr<MessageStream> to_open(std::shared_ptr<Tunnel> tunnel,
+                                                  std::string_view scheme = "http");
 
     MessageStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id, h2::Role role);
     ~MessageStream() override;
@@ -61,6 +62,7 @@ private:
     void refuse_message(Error error);
 
     const h2::Role role_;
+    std::string_view scheme_ = "http";  // a literal
     h1::Method request_method_ = h1::Method::get;
     h2::Lowered lowered_;
     // out

@@ -39,6 +39,7 @@ struct Connection {
     SocketAddress original;
     SocketAddress peer;
     std::optional<Ingress> ingress;
+    std::shared_ptr<InboundHttp> arriving;
 };
 
 void take_request(const Connection& caller,
@@ -62,6 +63,7 @@ void take_request(const Connection& caller,
     }
     Conversation conversation{
         caller.core, caller.pod, std::move(*stream), caller.original, caller.peer, caller.ingress};
+    conversation.arriving = caller.arriving;
     conversation.version = HttpVersion::http2;
     caller.core->scope().spawn(&serve_message, std::move(conversation));
 }
@@ -99,7 +101,8 @@ runtime::Task<void> serve_http2(Conversation& conversation) {
                       conversation.pod,
                       conversation.original,
                       conversation.peer,
-                      std::move(conversation.ingress)};
+                      std::move(conversation.ingress),
+                      std::move(conversation.arriving)};
     auto tunnel = Tunnel::create(
         std::move(conversation.stream),
         h2::Role::server,

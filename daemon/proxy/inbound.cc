@@ -115,7 +115,7 @@ deliver_bytes(Delivery delivery, Door* door, net::Stream* stream, Looked looked)
     co_return closing;
 }
 
-enum class Service : unsigned char { requests, bytes, refuse, none };
+enum class Service : unsigned char { requests, http2, bytes, none };
 
 // Bytes that an HTTP server might still take for a request, lenient as many are: where a policy
 // asks about requests, the strict parser has the say over them.
@@ -137,7 +137,7 @@ runtime::Task<Service> choose_service(Conversation& conversation, Reading readin
     case h1::Looks::http1:
         co_return Service::requests;
     case h1::Looks::http2:
-        co_return judged ? Service::refuse : Service::bytes;
+        co_return judged || reading == Reading::requests ? Service::http2 : Service::bytes;
     case h1::Looks::undecided:
         co_return patient ? Service::none : Service::bytes;
     case h1::Looks::other:
@@ -156,6 +156,11 @@ Reading reading_for(const Delivery& delivery) {
                                          : reading_of(snapshot, callee, delivery.app);
 }
 
+std::shared_ptr<InboundHttp> requests_of(const Delivery& delivery) {
+    return std::make_shared<InboundHttp>(
+        *delivery.core, *delivery.pod, delivery.caller, delivery.app, delivery.security);
+}
+
 // What the pod's ports and policies make of the connection; ends with the stream closed.
 runtime::Task<void> deliver(Delivery delivery, Door door, std::unique_ptr<net::Stream> stream) {
     ProxyCore& core = *delivery.core;
@@ -169,12 +174,14 @@ runtime::Task<void> deliver(Delivery delivery, Door door, std::unique_ptr<net::S
         service = co_await choose_service(conversation, reading);
     }
     switch (service) {
-    case Service::requests: {
-        InboundHttp http(core, *delivery.pod, delivery.caller, delivery.app, delivery.security);
-        conversation.arriving = &http;
+    case Service::requests:
+        conversation.arriving = requests_of(delivery);
         closing = co_await serve_http(conversation);
         break;
-    }
+    case Service::http2:
+        conversation.arriving = requests_of(delivery);
+        co_await serve_http2(conversation);
+        co_return;
     case Service::bytes: {
         bool judged =
             decide::authorization_needs_requests(*delivery.pod->workload, delivery.app.port);
@@ -183,10 +190,6 @@ runtime::Task<void> deliver(Delivery delivery, Door door, std::unique_ptr<net::S
         closing = co_await deliver_bytes(delivery, &door, conversation.stream.get(), looked);
         break;
     }
-    case Service::refuse:
-        core.metrics().add(telemetry::CoreCounter::refused_authorization);
-        log_refusal(delivery, "a policy asks about requests, and HTTP/2 is not read here");
-        break;
     case Service::none:  // left before it asked for anything
         closing = conversation.stream->failure() ? net::Closing::reset : net::Closing::orderly;
         break;

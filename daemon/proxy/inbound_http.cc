@@ -95,19 +95,22 @@ decide::AuthorizationVerdict InboundHttp::judge(const model::Workload& callee,
     return verdict;
 }
 
-void InboundHttp::count(const model::Workload& callee, const telemetry::RequestRecord& record) {
-    if (series_ == nullptr) {
-        series_ = traffic_series(core_.metrics(),
-                                 {telemetry::Reporter::destination,
-                                  source_,
-                                  &callee,
-                                  destination_->service.get(),
-                                  telemetry::RequestProtocol::http,
-                                  security_,
-                                  pinned_->snapshot->mesh().cluster_id,
-                                  caller_.identity ? &*caller_.identity : nullptr});
+void InboundHttp::count(const model::Workload& callee,
+                        const telemetry::RequestRecord& record,
+                        telemetry::RequestProtocol protocol) {
+    auto& series = series_[protocol == telemetry::RequestProtocol::grpc ? 1 : 0];
+    if (series == nullptr) {
+        series = traffic_series(core_.metrics(),
+                                {telemetry::Reporter::destination,
+                                 source_,
+                                 &callee,
+                                 destination_->service.get(),
+                                 protocol,
+                                 security_,
+                                 pinned_->snapshot->mesh().cluster_id,
+                                 caller_.identity ? &*caller_.identity : nullptr});
     }
-    series_->count_request(record);
+    series->count_request(record);
 }
 
 }  // namespace orlop::proxy

@@ -5,7 +5,7 @@
 // caller's address. The caller's node has done the rest. Connections to the app belong to the one
 // arriving connection, as if it had reached the app itself.
 //
-// Lives on the frame that serves the connection. One core.
+// Held by the conversations of the connection: one, or one for each stream of HTTP/2. One core.
 #pragma once
 
 #include "daemon/model/route.h"
@@ -13,6 +13,7 @@
 #include "daemon/proxy/core.h"
 #include "daemon/telemetry/request_record.h"
 
+#include <array>
 #include <memory>
 
 namespace orlop::proxy {
@@ -36,7 +37,9 @@ public:
     decide::AuthorizationVerdict judge(const model::Workload& callee,
                                        const decide::RequestView& request,
                                        telemetry::RequestRecord& record);
-    void count(const model::Workload& callee, const telemetry::RequestRecord& record);
+    void count(const model::Workload& callee,
+               const telemetry::RequestRecord& record,
+               telemetry::RequestProtocol protocol);
 
 private:
     ProxyCore& core_;
@@ -48,7 +51,7 @@ private:
     model::HttpRoute route_;
     std::shared_ptr<model::Destination> destination_;
     std::shared_ptr<DestinationState> state_;
-    telemetry::TrafficSeries* series_ = nullptr;
+    std::array<telemetry::TrafficSeries*, 2> series_{};  // HTTP and gRPC
 };
 
 // What the verdict on a request says, into its record and, for AUDIT and dry run, into the log.

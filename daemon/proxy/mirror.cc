@@ -194,6 +194,7 @@ runtime::Task<void> MirrorJob::exchange_once(ProxyCore& core) {
                         &interrupt_,
                         destination,
                         pinned};
+    request.version = decide::upstream_version(*destination, version, decide::Upgrade::none);
     Active active(*pool);
     auto acquired = co_await acquire(pool, request);
     if (!acquired.connection) {

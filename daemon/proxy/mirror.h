@@ -12,6 +12,7 @@
 #pragma once
 
 #include "daemon/codec/h1/head.h"
+#include "daemon/decide/http_version.h"
 #include "daemon/proxy/core.h"
 
 #include <memory>
@@ -39,6 +40,7 @@ public:
     h1::Method method = h1::Method::get;
     h1::Framing framing = h1::Framing::none;
     IpAddress peer;
+    decide::HttpVersion version = decide::HttpVersion::http1;  // of the primary's caller
     std::optional<Duration> timeout;
     telemetry::RequestRecord record;
 

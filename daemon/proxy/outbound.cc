@@ -37,14 +37,18 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
     Meaning meaning = meaning_of(conversation);
     if (!meaning.known_service) {
         // A refusal in the caller's own language: 502 for HTTP, else a closed connection.
-        bool http = meaning.refused &&
-                    co_await first_look(conversation, limits::protocol_look_ms) == h1::Looks::http1;
-        co_return http ? Service::http : Service::bytes;
+        if (!meaning.refused) {
+            co_return Service::bytes;
+        }
+        auto seen = co_await first_look(conversation, limits::protocol_look_ms);
+        co_return seen == h1::Looks::http1 ? Service::http
+        : seen == h1::Looks::http2         ? Service::http2
+                                           : Service::bytes;
     }
     // Of an unknown address only the port is known: it may well speak something else.
     bool undeclared = meaning.protocol == model::Protocol::undeclared ||
                       (meaning.by_port && model::is_http(meaning.protocol));
-    if (meaning.protocol == model::Protocol::http1 && !meaning.by_port) {
+    if (model::is_http(meaning.protocol) && !meaning.by_port) {
         auto seen = co_await first_look(conversation, limits::downstream_idle_ms);
         co_return seen == h1::Looks::undecided ? Service::none
         : seen == h1::Looks::http2             ? Service::http2
@@ -53,9 +57,10 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
     if (!undeclared || meaning.server_first) {
         co_return Service::bytes;
     }
-    // HTTP/2 on a port that did not promise HTTP/1.1 passes as it is: so does what the app speaks.
     auto seen = co_await first_look(conversation, limits::protocol_look_ms);
-    co_return seen == h1::Looks::http1 ? Service::http : Service::bytes;
+    co_return seen == h1::Looks::http1 ? Service::http
+    : seen == h1::Looks::http2         ? Service::http2
+                                       : Service::bytes;
 }
 
 }  // namespace

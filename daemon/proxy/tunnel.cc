@@ -191,8 +191,9 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
         self->feeding_ = false;
         self->transport_->consume(self->transport_->input().size());
         self->flush_soon();
+        self->tell_change();
         if (!fed) {
-            log_line(LogLevel::warning, "hbone", "a tunnel was cut: {}", fed.error().context);
+            log_line(LogLevel::warning, "http2", "a connection was cut: {}", fed.error().context);
             why = "protocol error";
             break;
         }
@@ -205,7 +206,7 @@ runtime::Task<void> Tunnel::serve(std::shared_ptr<Tunnel> self) {
     deadline.cancel();
     self->session_->fail_streams(h2::ErrorCode::cancel);
     co_await self->transport_->close(net::Closing::orderly);
-    log_line(LogLevel::debug, "hbone", "tunnel ended: {}", why);
+    log_line(LogLevel::debug, "http2", "connection ended: {}", why);
 }
 
 // What is left to say is said to a peer that listens, or not at all.
@@ -239,6 +240,7 @@ runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
         }
     }
     self->writing_ = false;
+    self->tell_change();
     if (!self->dead_ && self->session_->finished()) {
         self->transport_->interrupt_reader();  // GOAWAY said and no stream left: serve() ends
     }

@@ -91,6 +91,13 @@ public:
     Result<std::unique_ptr<TunnelStream>> open(std::string_view authority,
                                                std::span<const Field> fields);
     bool can_open() const { return !dead_ && session_->can_open_stream(); }
+    std::uint32_t streams_max() const { return session_->streams_max(); }  // as both sides allow
+    // Called from the loop after the peer has said something and after our own has left: streams
+    // may have ended, limits may have changed. `owner` outlives serve(), or takes this back.
+    void on_change(void (*changed)(void*), void* owner) {
+        changed_ = changed;
+        change_owner_ = owner;
+    }
     // Server.
     void respond(TunnelStream& stream, std::uint16_t status, h2::StreamEnd end);
     void refuse(h2::StreamId id, std::uint16_t status);  // an answer without a stream
@@ -107,6 +114,11 @@ private:
     friend class TunnelStream;
     Tunnel(std::unique_ptr<net::Stream> transport, Accept accept);
     void flush_soon();
+    void tell_change() const {
+        if (changed_ != nullptr && !dead_) {
+            changed_(change_owner_);
+        }
+    }
     static runtime::Task<void> write_out(std::shared_ptr<Tunnel> self);
     static void on_close_deadline(void* self);
     TunnelStream* stream_of(h2::StreamId id) const;
@@ -132,6 +144,8 @@ private:
     bool writing_ = false;
     bool feeding_ = false;
     bool dead_ = false;
+    void (*changed_)(void*) = nullptr;
+    void* change_owner_ = nullptr;
     Instant idle_since_;
 };
 

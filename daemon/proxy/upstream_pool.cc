@@ -5,6 +5,7 @@
 namespace orlop::proxy {
 
 using decide::Admission;
+using decide::HttpVersion;
 using telemetry::ClusterCounter;
 using telemetry::CoreGauge;
 
@@ -18,7 +19,14 @@ UpstreamConnection::UpstreamConnection(std::shared_ptr<Pool> owner,
       idle(&UpstreamConnection::on_end, this) {}
 
 UpstreamConnection::~UpstreamConnection() {
-    pool->forget(*this);
+    if (shared == nullptr) {
+        pool->forget(*this);
+        return;
+    }
+    if (in_use) {
+        pool->usage_->remove_active();
+    }
+    pool->release(*shared);
 }
 
 // The peer closed an idle connection, or it was idle or open for too long.
@@ -40,17 +48,24 @@ bool Pool::worth_keeping(const UpstreamConnection& connection) const {
 }
 
 // The warmest idle connection comes last; those that cannot be used any more go.
-decide::Ready Pool::look_for_ready(decide::Wire wire) {
+decide::Ready Pool::look_for_ready(const WireRequest& wish) {
+    if (wish.version == HttpVersion::http2) {
+        return ready_http2(wish.wire) != nullptr ? decide::Ready::yes : decide::Ready::no;
+    }
     while (!idle_.empty()) {
-        if (idle_.back()->wire == wire && worth_keeping(*idle_.back())) {
+        if (idle_.back()->wire == wish.wire && worth_keeping(*idle_.back())) {
             return decide::Ready::yes;
         }
-        discard(take_ready());
+        discard(take_idle());
     }
     return decide::Ready::no;
 }
 
-std::unique_ptr<UpstreamConnection> Pool::take_ready() {
+std::unique_ptr<UpstreamConnection> Pool::take_ready(const WireRequest& wish) {
+    return wish.version == HttpVersion::http2 ? take_stream(*ready_http2(wish.wire)) : take_idle();
+}
+
+std::unique_ptr<UpstreamConnection> Pool::take_idle() {
     auto connection = std::move(idle_.back());
     idle_.pop_back();
     connection->idle.cancel();
@@ -73,6 +88,10 @@ void Pool::give_back(std::unique_ptr<UpstreamConnection> connection) {
         connection->in_use = false;
         usage_->remove_active();
     }
+    if (connection->shared != nullptr) {
+        discard(std::move(connection));  // the stream; its connection stays
+        return;
+    }
     const auto& limits = usage_->limits();
     if (limits.max_requests_per_connection &&
         connection->requests >= *limits.max_requests_per_connection) {
@@ -88,8 +107,10 @@ void Pool::give_back(std::unique_ptr<UpstreamConnection> connection) {
 
 // A connection has become ready: the longest waiting request gets it.
 void Pool::offer(std::unique_ptr<UpstreamConnection> connection) {
-    while (first_ != nullptr && worth_keeping(*connection)) {
-        Waiter& waiter = *first_;
+    Waiter* first = first_waiter(HttpVersion::http1);
+    for (; first != nullptr && worth_keeping(*connection);
+         first = first_waiter(HttpVersion::http1)) {
+        Waiter& waiter = *first;
         if (waiter.wish.wire != connection->wire) {
             break;  // the way to the endpoint has changed meanwhile
         }
@@ -107,7 +128,8 @@ void Pool::offer(std::unique_ptr<UpstreamConnection> connection) {
 }
 
 void Pool::keep(std::unique_ptr<UpstreamConnection> connection) {
-    if (retired_ || first_ != nullptr || core_.draining() ||
+    bool unfit = first_waiter(HttpVersion::http1) != nullptr;  // for the one that waits
+    if (retired_ || unfit || core_.draining() ||
         idle_.size() >= limits::upstream_idle_per_pool_max || !worth_keeping(*connection)) {
         discard(std::move(connection));
         return;
@@ -116,8 +138,7 @@ void Pool::keep(std::unique_ptr<UpstreamConnection> connection) {
     idle_.push_back(std::move(connection));
     core_.metrics().add(CoreGauge::upstream_idle, 1);
     const auto& policy = usage_->limits();
-    const Duration idle = policy.http_idle_timeout.value_or(
-        policy.tcp_idle_timeout.value_or(std::chrono::milliseconds(limits::upstream_http_idle_ms)));
+    const Duration idle = idle_limit(policy);
     Instant end = Instant::max();
     if (idle > Duration::zero()) {
         end = core_.loop().now() + idle;
@@ -165,6 +186,7 @@ void Pool::close_idle() {
 void Pool::retire() {
     retired_ = true;
     close_idle();
+    leave_http2();
     cancel_unwanted_attempts();
 }
 
@@ -176,6 +198,7 @@ void Pool::enqueue(Waiter& waiter) {
     (last_ != nullptr ? last_->next : first_) = &waiter;
     last_ = &waiter;
     ++waiting_;
+    waiting_http2_ += waiter.wish.version == HttpVersion::http2 ? 1 : 0;
     usage_->add_pending();
     connect_if_needed();
 }
@@ -186,27 +209,54 @@ void Pool::dequeue(Waiter& waiter) {
     (waiter.next != nullptr ? waiter.next->previous : last_) = waiter.previous;
     waiter.next = waiter.previous = nullptr;
     --waiting_;
+    waiting_http2_ -= waiter.wish.version == HttpVersion::http2 ? 1 : 0;
     usage_->remove_pending();
 }
 
-void Pool::fail_waiters(const Error& error) {
-    while (first_ != nullptr) {
-        Waiter& waiter = *first_;
-        dequeue(waiter);
-        waiter.result.error = error;
-        waiter.served.set();
+Pool::Waiter* Pool::first_waiter(HttpVersion version) const {
+    Waiter* waiter = waiting(version) == 0 ? nullptr : first_;
+    while (waiter != nullptr && waiter->wish.version != version) {
+        waiter = waiter->next;
+    }
+    return waiter;
+}
+
+std::uint32_t Pool::waiting(HttpVersion version) const {
+    return version == HttpVersion::http2 ? waiting_http2_ : waiting_ - waiting_http2_;
+}
+
+void Pool::fail_waiters(const Error& error, HttpVersion version) {
+    while (Waiter* waiter = first_waiter(version)) {
+        dequeue(*waiter);
+        waiter->result.error = error;
+        waiter->served.set();
     }
 }
 
 // --- Pool: opening ---
 
+// As many as have someone to serve; a new HTTP/2 connection has room for several.
+bool Pool::needs_connection(HttpVersion version) const {
+    std::uint32_t wanted = waiting(version);
+    if (version == HttpVersion::http1) {
+        return wanted > connecting_ - connecting_http2_;
+    }
+    const auto& policy = usage_->limits();
+    std::uint32_t each = limits::h2_streams_max;
+    each = std::min(each, policy.max_concurrent_streams.value_or(each));
+    each = std::min(each, policy.max_requests_per_connection.value_or(each));
+    return wanted > std::max(each, 1U) * connecting_http2_;
+}
+
 void Pool::connect_if_needed() {
-    while (waiting_ > connecting_) {
-        if (!decide::may_connect(usage_->limits(), usage_->load(), connections_)) {
-            usage_->series().add(ClusterCounter::cx_overflow);
-            return;
+    for (HttpVersion version : {HttpVersion::http1, HttpVersion::http2}) {
+        while (needs_connection(version)) {
+            if (!decide::may_connect(usage_->limits(), usage_->load(), connections_)) {
+                usage_->series().add(ClusterCounter::cx_overflow);
+                return;
+            }
+            core_.scope().spawn(&Pool::open, shared_from_this(), first_waiter(version)->wish);
         }
-        core_.scope().spawn(&Pool::open, shared_from_this(), first_->wish);
     }
 }
 
@@ -217,6 +267,7 @@ void Pool::begin(Attempt& attempt) {
     }
     attempts_ = &attempt;
     ++connecting_;
+    connecting_http2_ += attempt.version == HttpVersion::http2 ? 1 : 0;
     ++connections_;
     usage_->add_connection();
 }
@@ -227,16 +278,25 @@ void Pool::end(Attempt& attempt) {
         attempt.next->previous = attempt.previous;
     }
     --connecting_;
+    connecting_http2_ -= attempt.version == HttpVersion::http2 ? 1 : 0;
 }
 
 runtime::Task<void> Pool::open(std::shared_ptr<Pool> pool, WireRequest wish) {
     Attempt attempt;
+    attempt.version = wish.version;
     pool->begin(attempt);
     wish.interrupt = &attempt.interrupt;
     wish.timeout = pool->usage_->limits().connect_timeout;
     wish.keepalive = keepalive_of(pool->usage_->limits());
     auto stream = co_await open_wire(wish);
     pool->end(attempt);
+    if (stream && wish.version == HttpVersion::http2) {
+        auto adopted = pool->adopt_http2(std::move(*stream), wish);
+        if (adopted) {
+            co_return;
+        }
+        stream = std::unexpected(adopted.error());
+    }
     if (!stream) {
         auto& series = pool->usage_->series();
         if (stream.error().kind != ErrorKind::denied) {
@@ -247,7 +307,7 @@ runtime::Task<void> Pool::open(std::shared_ptr<Pool> pool, WireRequest wish) {
         }
         --pool->connections_;
         pool->usage_->remove_connection();
-        pool->fail_waiters(stream.error());
+        pool->fail_waiters(stream.error(), wish.version);
         co_return;
     }
     pool->offer(std::make_unique<UpstreamConnection>(
@@ -264,13 +324,18 @@ void Pool::cancel_unwanted_attempts() {
     }
 }
 
+Duration idle_limit(const model::ConnectionPoolLimits& limits) {
+    return limits.http_idle_timeout.value_or(
+        limits.tcp_idle_timeout.value_or(std::chrono::milliseconds(limits::upstream_http_idle_ms)));
+}
+
 runtime::Task<Acquired> acquire(std::shared_ptr<Pool> pool, const WireRequest& request) {
     Acquired result;
     PoolUsage& usage = *pool->usage_;
-    const decide::Ready ready = pool->look_for_ready(request.wire);
+    const decide::Ready ready = pool->look_for_ready(request);
     result.admission = decide::admit(usage.limits(), usage.load(), ready);
     if (result.admission == Admission::dispatch) {
-        result.connection = pool->take_ready();
+        result.connection = pool->take_ready(request);
         pool->use(*result.connection);
         co_return result;
     }

@@ -1,20 +1,23 @@
 // Pool: the connections of one source pod to one endpoint, and the requests that wait for one.
 //
-// Connections are HTTP/1.1 and carry one request at a time; idle ones have a receive armed, so that
-// a close by the peer is noticed before the next use. Who may use, open or wait for one is Envoy's
-// algorithm (decide/admission, istio-semantics §5): a request takes a ready connection, else it
-// waits in a queue, first come first served, and a connection is opened when more wait than are
-// being opened. Connections open on their own: a request that is cut leaves the queue only, and a
-// failed attempt fails every waiting request. A waiting request is part of its own frame, so
-// that nothing is allocated. One core.
+// HTTP/1.1 connections carry one request at a time; idle ones have a receive armed, so that a close
+// by the peer is noticed before the next use. HTTP/2 connections carry many, each a stream that
+// looks like a connection of its own (upstream_http2.h). Who may use, open or wait for one is
+// Envoy's algorithm (decide/admission, istio-semantics §5): a request takes a ready connection,
+// else it waits in a queue, first come first served, and a connection is opened when more wait than
+// are being opened. Connections open on their own: a request that is cut leaves the queue only, and
+// a failed attempt fails every waiting request. A waiting request is part of its own frame, so that
+// nothing is allocated. One core.
 //
 //     Acquired got = co_await acquire(pool, request);
 //     if (got.connection) { ...; pool->give_back(std::move(got.connection)); }
 #pragma once
 
 #include "daemon/proxy/pool_usage.h"
+#include "daemon/proxy/upstream_http2.h"
 #include "daemon/proxy/wire.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -39,6 +42,7 @@ struct UpstreamConnection {
     Instant born;
     std::uint32_t requests = 0;
     bool in_use = false;
+    std::shared_ptr<Http2Upstream> shared{};  // of HTTP/2: whose stream this is
     runtime::Timer idle;
     static void on_end(void* self);
 };
@@ -62,15 +66,19 @@ public:
     const model::Endpoint& endpoint() const { return endpoint_; }
     void set_endpoint(const model::Endpoint& endpoint) {
         endpoint_ = endpoint;
-        traffic = destination_traffic = nullptr;  // labels may have changed
+        traffic = {};  // labels may have changed
     }
-    std::uint32_t active = 0;                                 // requests at this endpoint
-    telemetry::TrafficSeries* traffic = nullptr;              // reporter=source, cached
-    telemetry::TrafficSeries* destination_traffic = nullptr;  // same node: the other end's view
+    std::uint32_t active = 0;  // requests at this endpoint
+    struct Traffic {           // cached
+        telemetry::TrafficSeries* source = nullptr;
+        telemetry::TrafficSeries* destination = nullptr;  // same node: the other end's view
+    };
+    std::array<Traffic, 2> traffic{};  // HTTP and gRPC
     decide::Wire traffic_wire = decide::Wire::refused;
 
 private:
     friend struct UpstreamConnection;
+    friend struct Http2Upstream;
     friend runtime::Task<Acquired> acquire(std::shared_ptr<Pool> pool, const WireRequest& request);
 
     struct Waiter {
@@ -85,12 +93,14 @@ private:
     };
     struct Attempt {  // a connection being opened
         net::Interrupt interrupt;
+        decide::HttpVersion version = decide::HttpVersion::http1;
         Attempt* next = nullptr;
         Attempt* previous = nullptr;
     };
 
-    decide::Ready look_for_ready(decide::Wire wire);
-    std::unique_ptr<UpstreamConnection> take_ready();
+    decide::Ready look_for_ready(const WireRequest& wish);
+    std::unique_ptr<UpstreamConnection> take_ready(const WireRequest& wish);
+    std::unique_ptr<UpstreamConnection> take_idle();
     void use(UpstreamConnection& connection);
     void offer(std::unique_ptr<UpstreamConnection> connection);
     void keep(std::unique_ptr<UpstreamConnection> connection);
@@ -101,10 +111,25 @@ private:
 
     void enqueue(Waiter& waiter);
     void dequeue(Waiter& waiter);
-    void fail_waiters(const Error& error);
+    Waiter* first_waiter(decide::HttpVersion version) const;
+    std::uint32_t waiting(decide::HttpVersion version) const;
+    bool needs_connection(decide::HttpVersion version) const;
+    void fail_waiters(const Error& error, decide::HttpVersion version);
     void connect_if_needed();
     void cancel_unwanted_attempts();
     static runtime::Task<void> open(std::shared_ptr<Pool> pool, WireRequest wish);
+
+    // upstream_http2.cc
+    Http2Upstream* ready_http2(decide::Wire wire);
+    std::unique_ptr<UpstreamConnection> take_stream(Http2Upstream& connection);
+    void release(Http2Upstream& connection);
+    void give_streams();
+    Result<void> adopt_http2(std::unique_ptr<net::Stream> transport, const WireRequest& wish);
+    static void on_http2_change(void* self);
+    static runtime::Task<void> serve_http2(std::shared_ptr<Pool> pool,
+                                           std::shared_ptr<Http2Upstream> connection);
+    void leave_http2();
+
     void begin(Attempt& attempt);
     void end(Attempt& attempt);
 
@@ -112,14 +137,20 @@ private:
     model::Endpoint endpoint_;
     std::shared_ptr<PoolUsage> usage_;
     std::vector<std::unique_ptr<UpstreamConnection>> idle_;
+    std::vector<std::shared_ptr<Http2Upstream>> shared_;
     Waiter* first_ = nullptr;  // the longest waiting
     Waiter* last_ = nullptr;
     Attempt* attempts_ = nullptr;
     std::uint32_t waiting_ = 0;
+    std::uint32_t waiting_http2_ = 0;  // of these
     std::uint32_t connecting_ = 0;
-    std::uint32_t connections_ = 0;  // of this endpoint: being opened, busy or idle
+    std::uint32_t connecting_http2_ = 0;  // of these
+    std::uint32_t connections_ = 0;       // of this endpoint: being opened, busy or idle
     bool retired_ = false;
 };
+
+// How long a connection may stay without a request; zero or less: for ever.
+Duration idle_limit(const model::ConnectionPoolLimits& limits);
 
 // A connection to `pool`'s endpoint, as admission allows. Errors: those of open_wire().
 runtime::Task<Acquired> acquire(std::shared_ptr<Pool> pool, const WireRequest& request);

@@ -106,6 +106,12 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> open_wire(const WireRequest&
         error.context = "TLS_error: " + error.context;
         co_return std::unexpected(std::move(error));
     }
+    if (request.version == decide::HttpVersion::http2 && net::alpn_of(**tls) != "h2") {
+        co_await (*tls)->close(net::Closing::orderly);
+        co_return fail(ErrorKind::refused,
+                       "TLS_error: the server does not speak HTTP/2 (ALPN h2 not chosen)",
+                       Side::upstream);
+    }
     co_return std::unique_ptr<net::Stream>(std::move(*tls));
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/decide/authenticate.h"
+#include "daemon/decide/http_version.h"
 #include "daemon/model/destination.h"
 #include "daemon/net/stream.h"
 #include "daemon/proxy/core.h"
@@ -25,6 +26,7 @@ struct WireRequest {
     const model::Destination* destination = nullptr;  // whose TLS is spoken inside; null: none
     PinnedPtr pinned{};                               // keeps `destination`
     std::optional<net::KeepAlive> keepalive{};
+    decide::HttpVersion version = decide::HttpVersion::http1;  // what will be spoken to the app
 };
 
 // Errors: refused, timed_out, unauthenticated, limit_exceeded ("... reached"), reset, cancelled.

@@ -163,6 +163,8 @@ void TrafficSeries::count_request(const RequestSample& sample) {
     one->duration_ms.observe(sample.duration_ms);
     one->request_bytes.observe(static_cast<double>(sample.request_bytes));
     one->response_bytes.observe(static_cast<double>(sample.response_bytes));
+    request_messages_.add(sample.request_messages);
+    response_messages_.add(sample.response_messages);
 }
 
 void TrafficSeries::count_request(const RequestRecord& record) {
@@ -171,7 +173,9 @@ void TrafficSeries::count_request(const RequestRecord& record) {
                                 .flags = record.flags,
                                 .duration_ms = static_cast<double>(record.duration.count()) / 1e6,
                                 .request_bytes = record.request_bytes,
-                                .response_bytes = record.response_bytes});
+                                .response_bytes = record.response_bytes,
+                                .request_messages = record.request_messages,
+                                .response_messages = record.response_messages});
 }
 
 void ClusterSeries::count_status(std::uint16_t status) {

@@ -65,6 +65,8 @@ struct RequestSample {
     double duration_ms = 0;
     std::uint64_t request_bytes = 0;
     std::uint64_t response_bytes = 0;
+    std::uint64_t request_messages = 0;  // gRPC
+    std::uint64_t response_messages = 0;
 };
 
 // Series of one pair of peers; HTTP variants by code and flags hang below it.
@@ -95,6 +97,8 @@ public:
     std::uint64_t closed() const { return tcp_closed_.value(); }
     std::uint64_t received() const { return tcp_received_.value(); }
     std::uint64_t sent() const { return tcp_sent_.value(); }
+    std::uint64_t request_messages() const { return request_messages_.value(); }
+    std::uint64_t response_messages() const { return response_messages_.value(); }
 
 private:
     friend class CoreMetrics;
@@ -105,6 +109,7 @@ private:
     std::size_t variant_count_ = 0;
     Variant* last_used_ = nullptr;  // owner thread: most requests repeat the last outcome
     Counter tcp_opened_, tcp_closed_, tcp_received_, tcp_sent_;
+    Counter request_messages_, response_messages_;
     std::atomic<TrafficSeries*> next_{nullptr};
 };
 

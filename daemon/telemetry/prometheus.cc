@@ -203,6 +203,32 @@ void write_tcp(const Metrics& metrics, Exposition& out) {
     }
 }
 
+// Messages of gRPC calls; pairs that made none have no line.
+void write_messages(const Metrics& metrics, Exposition& out) {
+    struct Totals {
+        std::uint64_t request = 0;
+        std::uint64_t response = 0;
+    };
+    std::map<std::string_view, Totals> table;
+    for (std::size_t i = 0; i < metrics.cores(); ++i) {
+        metrics.core(i).each_traffic([&](const TrafficSeries& traffic) {
+            if (traffic.request_messages() + traffic.response_messages() != 0) {
+                Totals& totals = table[traffic.labels()];
+                totals.request += traffic.request_messages();
+                totals.response += traffic.response_messages();
+            }
+        });
+    }
+    out.family("istio_request_messages_total", "Messages that gRPC callers sent.", "counter");
+    for (const auto& [labels, totals] : table) {
+        out.line("istio_request_messages_total", labels, std::to_string(totals.request));
+    }
+    out.family("istio_response_messages_total", "Messages that gRPC servers sent.", "counter");
+    for (const auto& [labels, totals] : table) {
+        out.line("istio_response_messages_total", labels, std::to_string(totals.response));
+    }
+}
+
 // ---- Envoy's cluster families ----
 
 struct CounterName {
@@ -459,6 +485,7 @@ void write_prometheus(const Metrics& metrics,
         variants, "istio_request_bytes", "Size of requests.", &Variant::request_bytes, out);
     write_histograms(
         variants, "istio_response_bytes", "Size of responses.", &Variant::response_bytes, out);
+    write_messages(metrics, out);
     write_tcp(metrics, out);
     write_clusters(metrics, out);
     write_own(metrics, out);

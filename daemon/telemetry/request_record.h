@@ -101,6 +101,8 @@ struct RequestRecord {
     std::uint64_t bytes_sent = 0;      // response body
     std::uint64_t request_bytes = 0;   // with heads, for istio_request_bytes
     std::uint64_t response_bytes = 0;
+    std::uint64_t request_messages = 0;  // gRPC
+    std::uint64_t response_messages = 0;
 
     // Where it went.
     std::string_view route_name;

@@ -1,6 +1,6 @@
 // AuthorizationPolicy where it is enforced: at the callee's end of a tunnel, at its plaintext port,
 // and in the caller's proxy when both ends are on one node.
-#include "tests/sim/world.h"
+#include "tests/sim/http2_peer.h"
 
 namespace orlop::sim {
 namespace {
@@ -122,6 +122,33 @@ TEST(Authorization, requests_are_judged_one_by_one_at_the_callees_end) {
         EXPECT_EQ(mesh.count(telemetry::CoreCounter::requests_denied, callee),
                   std::size(table) - reached);
         mesh.world.finish();
+    }
+}
+
+TEST(Authorization, http2_requests_are_judged_one_by_one_too) {
+    for (const char* where : {"n1", "n2"}) {
+        for (const char* port : {"http2", "grpc", "web"}) {
+            Mesh mesh(where, port);
+            Http2App app(mesh.world,
+                         "10.0.0.1:9090",
+                         [](Http2Peer& peer, h2::StreamId id, const Http2Message& message) {
+                             peer.respond(id, 200, {}, message.path);
+                         });
+            mesh.world.apply("policy", only_open_reads);
+            auto got = talk(mesh.world, [](Http2Peer& peer) {
+                ask(peer, "GET", "/open");
+                ask(peer, "GET", "/closed");
+                ask(peer, "POST", "/open", {{"content-type", "application/grpc"}}, "12345");
+                ask(peer, "GET", "/open/more");
+            });
+            ASSERT_EQ(got.size(), 4U);
+            EXPECT_EQ(got[0].status, 200) << where << " " << port;
+            EXPECT_EQ(got[1].status, 403) << where << " " << port;
+            EXPECT_EQ(got[2].fields["grpc-status"], "7") << where << " " << port;
+            EXPECT_EQ(got[3].body, "/open/more") << where << " " << port;
+            EXPECT_EQ(app.requests.size(), 2U);
+            mesh.world.finish();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 // A gateway on the fake ring, and callers that originate TLS: the caller's TLS ends at the gateway,
 // which is itself an endpoint of the service that the caller names.
-#include "tests/sim/world.h"
+#include "tests/sim/http2_peer.h"
 
 #include <gmock/gmock.h>
 
@@ -117,6 +117,37 @@ TEST(Gateway, policies_that_select_it_are_asked_before_any_route) {
     edge.world.withdraw("policy.yaml");
     EXPECT_EQ(edge.get("/secret").status, 200);
     edge.world.finish();
+}
+
+TEST(Gateway, speaks_http2_to_those_who_know_it_and_to_those_who_negotiate_it) {
+    for (bool tls : {false, true}) {
+        for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+            Edge edge({.seed = seed});
+            edge.world.service("edge", 2, "http2");
+            if (tls) {
+                edge.open_with_tls(named);
+            } else {
+                edge.open(plain_server);
+            }
+            EXPECT_EQ(edge.get("/a").status, 200) << "tls " << tls;
+            auto got = talk(
+                edge.world,
+                [](Http2Peer& peer) {
+                    peer.authority = "edge";
+                    for (int i = 0; i < 10; ++i) {
+                        ask(peer, "GET", "/b");
+                    }
+                },
+                nullptr,
+                "10.96.0.2:80");
+            ASSERT_EQ(got.size(), 10U);
+            for (const Http2Message& message : got) {
+                EXPECT_EQ(message.status, 200) << "tls " << tls << " seed " << seed;
+            }
+            EXPECT_EQ(edge.app.requests.size(), 11U);
+            edge.world.finish();
+        }
+    }
 }
 
 TEST(Gateway, serves_what_virtual_services_bind_to_it) {

@@ -30,7 +30,11 @@ class Http2Peer final : public h2::Handler {
 public:
     using Answer =
         std::function<void(Http2Peer& peer, h2::StreamId id, const Http2Message& message)>;
-    Http2Peer(World& world, ScriptedPeer& transport, h2::Role role, Answer answer = nullptr);
+    Http2Peer(World& world,
+              ScriptedPeer& transport,
+              h2::Role role,
+              Answer answer = nullptr,
+              const h2::SessionOptions& options = {});
 
     // Client: a request; a body is sent whole.
     h2::StreamId request(const std::string& method,
@@ -72,5 +76,36 @@ private:
     std::unique_ptr<h2::Session> session_;
     std::vector<h2::StreamId> ready_;  // requests to be answered after feed()
 };
+
+// An application that speaks only HTTP/2.
+class Http2App {
+public:
+    Http2App(World& world, const std::string& address, Http2Peer::Answer answer);
+    std::size_t connections() const { return app_.connections; }
+
+    std::vector<Http2Message> requests;  // whole ones, as they came
+    h2::SessionOptions options;
+    std::size_t most_at_once = 0;  // connections
+
+private:
+    static Task<void> serve(App* app, ScriptedPeer* transport, std::size_t connection);
+    std::size_t open_ = 0;
+    Http2Peer::Answer answer_;
+    App app_;
+};
+
+// A client that sends what `script` asks for and reads until everything has ended; the messages in
+// the order of their streams.
+std::vector<Http2Message> talk(World& world,
+                               std::function<void(Http2Peer&)> script,
+                               Duration* took = nullptr,
+                               const std::string& to = "10.96.0.1:80");
+
+// Requests are known to the client before anything of them has come back.
+void ask(Http2Peer& peer,
+         const std::string& method,
+         const std::string& path,
+         const std::vector<Field>& fields = {},
+         const std::string& body = "");
 
 }  // namespace orlop::sim

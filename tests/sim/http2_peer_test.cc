@@ -1,5 +1,7 @@
 #include "tests/sim/http2_peer.h"
 
+#include <algorithm>
+
 namespace orlop::sim {
 namespace {
 
@@ -7,11 +9,72 @@ std::span<const std::uint8_t> as_bytes(const std::string& text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
+// A client that sends what `script` asks for and reads until everything has ended.
+struct Client {
+    World* world;
+    std::function<void(Http2Peer&)> script;
+    std::string to;
+    std::map<h2::StreamId, Http2Message> messages;
+    bool goaway = false;
+    Duration took{};
+
+    static Task<void> run(Client* self) {
+        ScriptedPeer transport(self->world->loop, self->world->network.socket());
+        co_await transport.connect(*SocketAddress::parse(self->to));
+        Http2Peer peer(*self->world, transport, h2::Role::client);
+        self->script(peer);
+        runtime::Scope reading(self->world->loop);
+        reading.spawn(&Http2Peer::run, &peer);
+        while (!finished(peer)) {
+            co_await Sleep(self->world->loop, milliseconds(1));
+        }
+        self->messages = peer.messages;
+        self->goaway = peer.goaway;
+        self->took = self->world->elapsed();
+        peer.session().goaway();
+        co_await peer.say();
+        transport.end_sending();
+        co_await reading.join();
+    }
+    static bool finished(const Http2Peer& peer) {
+        return std::ranges::all_of(peer.messages, [](const auto& entry) {
+            return entry.second.ended || entry.second.reset.has_value();
+        });
+    }
+};
+
 }  // namespace
 
-Http2Peer::Http2Peer(World& world, ScriptedPeer& transport, h2::Role role, Answer answer)
+std::vector<Http2Message>
+talk(World& world, std::function<void(Http2Peer&)> script, Duration* took, const std::string& to) {
+    Client client{&world, [&](Http2Peer& peer) { script(peer); }, to, {}};
+    world.scope().spawn(&Client::run, &client);
+    EXPECT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
+    if (took != nullptr) {
+        *took = client.took;
+    }
+    std::vector<Http2Message> out;
+    for (auto& [id, message] : client.messages) {
+        out.push_back(std::move(message));
+    }
+    return out;
+}
+
+void ask(Http2Peer& peer,
+         const std::string& method,
+         const std::string& path,
+         const std::vector<Field>& fields,
+         const std::string& body) {
+    peer.messages[peer.request(method, path, fields, body)];
+}
+
+Http2Peer::Http2Peer(World& world,
+                     ScriptedPeer& transport,
+                     h2::Role role,
+                     Answer answer,
+                     const h2::SessionOptions& options)
     : world_(world), transport_(transport), answer_(std::move(answer)),
-      session_(std::move(*h2::Session::create(role, *this, {}))) {}
+      session_(std::move(*h2::Session::create(role, *this, options))) {}
 
 h2::StreamId Http2Peer::request(const std::string& method,
                                 const std::string& path,
@@ -132,6 +195,27 @@ void Http2Peer::on_stream_end(h2::StreamId id) {
     if (answer_) {
         ready_.push_back(id);
     }
+}
+
+Http2App::Http2App(World& world, const std::string& address, Http2Peer::Answer answer)
+    : answer_(std::move(answer)), app_(world, address, &Http2App::serve) {
+    app_.context = this;
+}
+
+Task<void> Http2App::serve(App* app, ScriptedPeer* transport, std::size_t /*connection*/) {
+    auto* self = static_cast<Http2App*>(app->context);
+    Http2Peer peer(
+        app->world(),
+        *transport,
+        h2::Role::server,
+        [self](Http2Peer& at, h2::StreamId id, const Http2Message& message) {
+            self->requests.push_back(message);
+            self->answer_(at, id, message);
+        },
+        self->options);
+    self->most_at_once = std::max(self->most_at_once, ++self->open_);
+    co_await Http2Peer::run(&peer);
+    --self->open_;
 }
 
 }  // namespace orlop::sim

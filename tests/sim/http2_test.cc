@@ -1,8 +1,6 @@
 // HTTP/2 through the whole proxy: what a caller that speaks it gets, translated both ways.
 #include "tests/sim/http2_peer.h"
 
-#include <algorithm>
-
 namespace orlop::sim {
 namespace {
 
@@ -12,63 +10,6 @@ struct Shop {
     }
     World world;
 };
-
-// A client that sends what `script` asks for and reads until everything has ended.
-struct Client {
-    World* world;
-    std::function<void(Http2Peer&)> script;
-    std::map<h2::StreamId, Http2Message> messages;
-    bool goaway = false;
-    Duration took{};
-
-    static Task<void> run(Client* self) {
-        ScriptedPeer transport(self->world->loop, self->world->network.socket());
-        co_await transport.connect(*SocketAddress::parse("10.96.0.1:80"));
-        Http2Peer peer(*self->world, transport, h2::Role::client);
-        self->script(peer);
-        runtime::Scope reading(self->world->loop);
-        reading.spawn(&Http2Peer::run, &peer);
-        while (!finished(peer)) {
-            co_await Sleep(self->world->loop, milliseconds(1));
-        }
-        self->messages = peer.messages;
-        self->goaway = peer.goaway;
-        self->took = self->world->elapsed();
-        peer.session().goaway();
-        co_await peer.say();
-        transport.end_sending();
-        co_await reading.join();
-    }
-    static bool finished(const Http2Peer& peer) {
-        return std::ranges::all_of(peer.messages, [](const auto& entry) {
-            return entry.second.ended || entry.second.reset.has_value();
-        });
-    }
-};
-
-std::vector<Http2Message>
-talk(World& world, std::function<void(Http2Peer&)> script, Duration* took = nullptr) {
-    Client client{&world, [&](Http2Peer& peer) { script(peer); }, {}};
-    world.scope().spawn(&Client::run, &client);
-    EXPECT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
-    if (took != nullptr) {
-        *took = client.took;
-    }
-    std::vector<Http2Message> out;
-    for (auto& [id, message] : client.messages) {
-        out.push_back(std::move(message));
-    }
-    return out;
-}
-
-// Requests are known to the client before anything of them has come back.
-void ask(Http2Peer& peer,
-         const std::string& method,
-         const std::string& path,
-         const std::vector<Field>& fields = {},
-         const std::string& body = "") {
-    peer.messages[peer.request(method, path, fields, body)];
-}
 
 TEST(Http2, a_request_reaches_an_http1_application_and_comes_back) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {

@@ -269,9 +269,13 @@ bool Session::can_open_stream() const {
         nghttp2_session_check_request_allowed(state.session) == 0) {
         return false;
     }
-    const std::uint32_t peer_max =
-        nghttp2_session_get_remote_settings(state.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return state.streams.size() < std::min(peer_max, state.options.streams_max);
+    return state.streams.size() < streams_max();
+}
+
+std::uint32_t Session::streams_max() const {
+    const std::uint32_t peer_max = nghttp2_session_get_remote_settings(
+        state_->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return std::min(peer_max, state_->options.streams_max);
 }
 
 Result<StreamId> Session::open_connect_stream(std::string_view authority,

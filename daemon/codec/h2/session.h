@@ -197,7 +197,8 @@ public:
     void fail_streams(ErrorCode code);
 
     std::size_t open_streams() const;
-    bool draining() const;  // GOAWAY was sent or received
+    std::uint32_t streams_max() const;  // client: at a time, as both sides allow
+    bool draining() const;              // GOAWAY was sent or received
     const SessionStats& stats() const;
 
 private:

@@ -1,6 +1,7 @@
 #include "daemon/codec/h2/translate.h"
 
 #include "daemon/codec/grammar.h"
+#include "daemon/codec/grpc.h"
 #include "daemon/codec/h1/writer.h"
 #include "daemon/codec/h2/state.h"
 
@@ -157,16 +158,6 @@ render_response(const ResponseEvent& response, h1::Method request_method, std::s
     return finish(writer, body_framing(written, response.end));
 }
 
-bool is_grpc(std::string_view content_type) {
-    constexpr std::string_view name = "application/grpc";
-    if (content_type.size() < name.size() ||
-        !same_name(content_type.substr(0, name.size()), name)) {
-        return false;
-    }
-    std::string_view rest = content_type.substr(name.size());
-    return rest.empty() || rest.front() == '+' || rest.front() == ';' || rest.front() == ' ';
-}
-
 // --- HTTP/1.1 to HTTP/2 ---
 
 void Lowered::add(const Field& field) {
@@ -202,7 +193,7 @@ std::span<const Field> Lowered::fields(const h1::MessageHead& head, const Field*
 
 RequestLine Lowered::request(const h1::RequestHead& head, std::string_view scheme) {
     static constexpr Field te{"te", "trailers"};
-    bool grpc = is_grpc(head.fields.value(Known::content_type));
+    bool grpc = grpc::is_call(head.fields.value(Known::content_type));
     (void)fields(head, grpc ? &te : nullptr);
     return {head.method, scheme, head.authority, head.target};
 }

@@ -36,8 +36,6 @@ Result<RenderedHead> render_request(const RequestEvent& request, std::span<char>
 Result<RenderedHead>
 render_response(const ResponseEvent& response, h1::Method request_method, std::span<char> room);
 
-bool is_grpc(std::string_view content_type);  // application/grpc, also with + or ; behind it
-
 // The fields of an HTTP/1.1 head as HTTP/2 wants them: lower case, without those of a connection.
 class Lowered {
 public:

@@ -149,7 +149,7 @@ TlsTerms Builder::terms_of(const GatewayServerSpec& spec, const std::string& lab
     terms.version_min = tls.version_min;
     terms.version_max = tls.version_max;
     if (!is_bytes(spec)) {
-        terms.alpn = {"http/1.1"};
+        terms.alpn = {"h2", "http/1.1"};
     }
     if (tls.mode == Mode::istio_mutual) {
         terms.mesh_identity =

@@ -56,22 +56,6 @@ void read_http_pool(FieldReader& pool, model::ConnectionPoolLimits& out) {
         http.error("useClientProtocol",
                    "use client protocol must not be true when H2UpgradePolicy is UPGRADE");
     }
-    auto warn = [&http](const char* field) {
-        http.report().warn("ORL003",
-                           http.line_of(field),
-                           http.path_of(field),
-                           "accepted, not enforced yet: requests go upstream in HTTP/1.1, ports "
-                           "declared http2 or grpc pass as bytes");
-    };
-    if (out.max_concurrent_streams) {
-        warn("maxConcurrentStreams");
-    }
-    if (out.h2_upgrade) {
-        warn("h2UpgradePolicy");
-    }
-    if (out.use_client_protocol) {
-        warn("useClientProtocol");
-    }
     http.accept_unenforced({"http2KeepAlive"});
 }
 

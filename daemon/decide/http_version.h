@@ -1,0 +1,18 @@
+// Which version of HTTP a request goes upstream in (istio-semantics §16, §5).
+//
+// Pure. The caller's own version counts where the port declares none and where useClientProtocol
+// asks for it. With TLS inside the wire the names offered by ALPN decide.
+#pragma once
+
+#include "daemon/model/destination.h"
+
+namespace orlop::decide {
+
+enum class HttpVersion : unsigned char { http1, http2 };
+// Does the request ask to leave HTTP for another protocol? That has no form in HTTP/2 here.
+enum class Upgrade : unsigned char { none, asked };
+
+HttpVersion
+upstream_version(const model::Destination& destination, HttpVersion caller, Upgrade upgrade);
+
+}  // namespace orlop::decide
