@@ -225,6 +225,15 @@ TEST_F(Gateway, ends_tls_by_name_and_judges_clients) {
     const std::string shop = "https://shop.example.com/hello";
     const std::string bank = "https://bank.example.com/hello";
     const std::string served = curl(shop, trusting("shop.example.com", 443));
+    for (const char* version : {"1.1", "2"}) {
+        EXPECT_THAT(curl(shop,
+                         trusting("shop.example.com",
+                                  443,
+                                  {std::string("--http") + version, "-w", "%{http_version}"})),
+                    testing::EndsWith(version));
+    }
+    EXPECT_THAT(curl(here_url(), {"--http2-prior-knowledge", "-w", "%{http_version}"}),
+                testing::EndsWith("2"));
     EXPECT_THAT(served, HasSubstr("GET /hello"));
     EXPECT_THAT(served, HasSubstr("x-forwarded-proto: https\r\n"));
     EXPECT_THAT(curl(shop, trusting("shop.example.com", 443, {"--tls-max", "1.2"})),
