@@ -50,13 +50,14 @@ std::string request_text(const Options& options) {
 }  // namespace
 
 Generator::Generator(const Options& options, CpuWatch& watch)
-    : options_(options), watch_(watch), request_(request_text(options)), buffer_(256 * 1024),
+    : options_(options), watch_(watch), request_(request_text(options)), links_(options),
+      on_stream_([this](std::size_t slot) { on_reply(slots_[slot]); }), buffer_(256 * 1024),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     if (options.rate_per_s > 0) {
         interval_ns_ =
             static_cast<std::int64_t>(static_cast<double>(second_ns) / options.rate_per_s);
     }
-    for (int i = 0; i < options.connections; ++i) {
+    for (int i = 0; i < options.connections * options.streams; ++i) {
         slots_.push_back(Slot{-1, State::closed, 0, ReplyReader(expected_reply(options))});
     }
 }
@@ -70,6 +71,9 @@ Generator::~Generator() {
 
 std::expected<Outcome, std::string> Generator::run() {
     begin_ns_ = now();
+    if (options_.traffic == Traffic::h2) {
+        links_.open(epoll_);
+    }
     for (std::size_t i = 0; i < slots_.size(); ++i) {
         if (interval_ns_ > 0) {
             idle_.push_back(i);
@@ -85,6 +89,11 @@ std::expected<Outcome, std::string> Generator::run() {
             break;
         }
         release(time);
+        links_.flush();
+        if (!links_.error().empty()) {
+            fail(links_.error());
+            break;
+        }
         auto wait = wait_ns(now());
         timespec timeout{wait / second_ns, wait % second_ns};
         int count = epoll_pwait2(epoll_, events.data(), events.size(), &timeout, nullptr);
@@ -92,7 +101,7 @@ std::expected<Outcome, std::string> Generator::run() {
             fail(std::string("epoll_pwait2: ") + std::strerror(errno));
         }
         for (int i = 0; i < count && error_.empty(); ++i) {
-            on_ready(slots_[events[static_cast<std::size_t>(i)].data.u64]);
+            on_event(events[static_cast<std::size_t>(i)].data.u64);
         }
     }
     if (error_.empty() && !drained()) {
@@ -163,6 +172,11 @@ void Generator::release(std::int64_t now_ns) {
 
 void Generator::start(Slot& slot, std::int64_t due_ns) {
     slot.due_ns = due_ns;
+    if (options_.traffic == Traffic::h2) {
+        links_.request(static_cast<std::size_t>(&slot - slots_.data()));
+        slot.state = State::waiting;
+        return;
+    }
     slot.reader.reset();
     if (slot.state == State::closed) {
         open(slot);
@@ -191,6 +205,14 @@ void Generator::send_request(Slot& slot) {
         return;
     }
     slot.state = State::waiting;
+}
+
+void Generator::on_event(std::size_t number) {
+    if (options_.traffic == Traffic::h2) {
+        links_.on_ready(number, buffer_, on_stream_);
+    } else {
+        on_ready(slots_[number]);
+    }
 }
 
 void Generator::on_ready(Slot& slot) {

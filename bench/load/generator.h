@@ -1,4 +1,4 @@
-// The load: one thread, one epoll, `connections` slots.
+// The load: one thread, one epoll, `connections` x `streams` slots.
 //
 // Closed loop: every slot sends its next request when the reply to the last one is complete.
 // Open loop: request i is due at start + i / rate whatever the replies do; it is given to an idle
@@ -8,6 +8,7 @@
 // The first wrong reply ends the run: a figure beside wrong answers is worth nothing.
 #pragma once
 
+#include "bench/load/h2_links.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
 #include "bench/load/reply.h"
@@ -49,6 +50,7 @@ private:
     bool open(Slot& slot);
     void start(Slot& slot, std::int64_t due_ns);
     void send_request(Slot& slot);
+    void on_event(std::size_t number);
     void on_ready(Slot& slot);
     void on_reply(Slot& slot);
     void note_slice(std::int64_t due_ns, std::int64_t latency_ns);
@@ -64,6 +66,8 @@ private:
     CpuWatch& watch_;
     std::string request_;
     std::vector<Slot> slots_;
+    H2Links links_;  // of HTTP/2; none otherwise
+    H2Client::OnReply on_stream_;
     std::vector<std::size_t> idle_;
     std::vector<char> buffer_;
     Outcome outcome_;

@@ -39,10 +39,13 @@ std::expected<WatchedGroup, std::string> watched(const std::string& text) {
 
 std::expected<Traffic, std::string> traffic(const std::string& text) {
     static const std::map<std::string, Traffic, std::less<>> names{
-        {"keepalive", Traffic::keepalive}, {"connect", Traffic::connect}, {"echo", Traffic::echo}};
+        {"keepalive", Traffic::keepalive},
+        {"connect", Traffic::connect},
+        {"h2", Traffic::h2},
+        {"echo", Traffic::echo}};
     auto found = names.find(text);
     if (found == names.end()) {
-        return Failure("--traffic wants keepalive, connect or echo, got '" + text + "'");
+        return Failure("--traffic wants keepalive, connect, h2 or echo, got '" + text + "'");
     }
     return found->second;
 }
@@ -83,6 +86,10 @@ std::string set_option(Options& options, const std::string& name, const std::str
             options.port = static_cast<std::uint16_t>(*parsed);
         } else if (name == "connections") {
             options.connections = static_cast<int>(*parsed);
+        } else if (name == "streams") {
+            options.streams = static_cast<int>(*parsed);
+        } else if (name == "sever-port") {
+            options.sever_port = static_cast<int>(*parsed);
         } else if (name == "slice-ms") {
             options.slice_ms = static_cast<std::int64_t>(*parsed);
         } else if (name == "reply-bytes") {
@@ -120,6 +127,14 @@ std::expected<Options, std::string> parse_options(int argc, char** argv) {
     }
     if (options.connections < 1 || options.connections > 20'000) {
         return Failure("--connections wants 1 to 20000");
+    }
+    if (options.streams < 1 || options.streams > 1000 ||
+        (options.streams > 1 && options.traffic != Traffic::h2)) {
+        return Failure("--streams wants 1 to 1000, and more than 1 only with --traffic h2");
+    }
+    if (options.sever_port != 0 &&
+        (options.traffic != Traffic::keepalive || options.connections != 1)) {
+        return Failure("--sever-port wants --traffic keepalive --connections 1");
     }
     if (options.message_bytes < 1 || options.message_bytes > 65'536) {
         return Failure("--message-bytes wants 1 to 65536");

@@ -13,6 +13,7 @@ namespace orlop::bench {
 enum class Traffic : unsigned char {
     keepalive,  // HTTP/1.1, connections are kept
     connect,    // HTTP/1.1, one connection per request
+    h2,         // HTTP/2 by prior knowledge, `streams` requests at once on each connection
     echo,       // raw TCP, message_bytes there and back
 };
 
@@ -23,6 +24,7 @@ struct Options {
     std::string path = "/";
     Traffic traffic = Traffic::keepalive;
     int connections = 64;
+    int streams = 1;        // of each connection; more than one only in HTTP/2
     double rate_per_s = 0;  // 0: closed loop
     double seconds = 3;
     double warmup_s = 1;
@@ -31,6 +33,7 @@ struct Options {
     std::int64_t message_bytes = 64;  // of echo
     bool check_content = false;       // compare the body with the backend's pattern
     std::vector<WatchedGroup> groups;  // --watch NAME=PID,PID
+    int sever_port = 0;                // destroy connections to it after every reply; 0: none
     std::string counter_file;          // of alloc_count.c, read at both ends of the window
 };
 

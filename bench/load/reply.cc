@@ -28,6 +28,8 @@ std::string_view header(std::string_view head, std::string_view name) {
     return {};
 }
 
+}  // namespace
+
 // Compares in blocks: byte by byte would cost the generator more than the transfer does.
 bool matches_pattern(std::string_view data, std::int64_t position) {
     static const std::string pattern = [] {
@@ -48,8 +50,6 @@ bool matches_pattern(std::string_view data, std::int64_t position) {
     }
     return true;
 }
-
-}  // namespace
 
 Progress ReplyReader::feed(std::string_view data) {
     if (in_body_) {

@@ -17,6 +17,9 @@ constexpr char pattern_byte(std::int64_t i) {
     return static_cast<char>('0' + i % pattern_period);
 }
 
+// Does a body that holds `data` from `position` on say what the backend sends?
+bool matches_pattern(std::string_view data, std::int64_t position);
+
 enum class Progress : unsigned char { more, done, wrong };
 enum class Framing : unsigned char { http, raw };
 enum class Content : unsigned char { unchecked, checked };
