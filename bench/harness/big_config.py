@@ -1,10 +1,9 @@
 """Row 11: a mesh of 10,000 services and 100,000 endpoints: memory, ready, one update, rate."""
 
-import json
-import socket
 import time
 
 import measure
+from admin import Api
 from mesh import NAMESPACE, write
 from topology import BenchError
 
@@ -106,19 +105,3 @@ def update_times(session, config):
         times.append((time.monotonic() - begin) * 1000)
     times.sort()
     return {"p50": times[len(times) // 2], "worst": times[-1]}
-
-
-class Api:
-    """The daemon's Unix socket, one connection per question."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def generation(self):
-        with socket.socket(socket.AF_UNIX) as end:
-            end.connect(self.path)
-            end.sendall(b"GET /status HTTP/1.1\r\nHost: orlopd\r\nConnection: close\r\n\r\n")
-            text = b""
-            while got := end.recv(4096):
-                text += got
-        return json.loads(text.split(b"\r\n\r\n", 1)[1])["generation"]

@@ -24,6 +24,8 @@ class Load:
     reply_bytes: int = 1024
     pinning: str = "A"  # A: load and backend on core 0, mesh on core 1; one: all on core 0
     check_content: int = 0
+    streams: int = 1  # HTTP/2 requests at once on each connection
+    sever_port: int = 0  # destroy the caller's connections to it after every reply
 
 
 class Noise:
@@ -74,7 +76,8 @@ def run_load(bench, contender, load, backend, extra=(), seconds=None):
             "--seconds", str(seconds or bench.seconds), "--warmup", str(bench.warmup),
             "--traffic", load.traffic, "--path", load.path, "--reply-bytes",
             str(load.reply_bytes), "--rate", str(load.rate), "--check-content",
-            str(load.check_content), "--watch", f"backend={backend.pid}", *extra]
+            str(load.check_content), "--streams", str(load.streams), "--sever-port",
+            str(load.sever_port), "--watch", f"backend={backend.pid}", *extra]
     if contender.mesh:
         argv += ["--watch", "mesh=" + ",".join(str(p.pid) for p in contender.mesh)]
     cgroup = getattr(contender, "client_cgroup", None)
@@ -103,8 +106,9 @@ def pin(contender, pinning):
             raise BenchError(f"taskset {process.name}: {done.stderr.strip()}")
 
 
-def measure(bench, contender, load, backend, repetition):
-    """Records and returns one result; a noisy run is retried once, then recorded as dropped."""
+def measure(bench, contender, load, backend, repetition, judge=None):
+    """Records and returns one result; a noisy run is retried once, then recorded as dropped.
+    `judge` may add to the record, an "error" included, when the load itself went well."""
     record = {**bench.identity(), "contender": contender.name, "layout": contender.layout,
               "load": asdict(load), "repetition": repetition}
     if contender.absent:
@@ -123,6 +127,8 @@ def measure(bench, contender, load, backend, repetition):
     if "error" not in result and contender.mesh and result.get("cpu_mesh_us", 0) < 0.5:
         result["error"] = "the mesh used no CPU: traffic went around it"
     record.update(result)
+    if judge and "error" not in record:
+        judge(record)
     record["pss_kb"] = sum(pss_kb(p.pid) for p in contender.mesh)
     bench.append(record)
     return record

@@ -149,11 +149,10 @@ def write(folder, name, text):
 
 
 class Mesh:
-    def __init__(self, topology, binary, mesh_core, alloc_library=None):
+    def __init__(self, topology, binary, mesh_core):
         self.topology = topology
         self.binary = binary
         self.mesh_core = mesh_core
-        self.alloc_library = alloc_library
         self.root = RUN / "mesh"
         self.daemons = {}
         self.generation = 0
@@ -194,7 +193,7 @@ class Mesh:
                      self.root / "sandbox" / node / f"{pod}.yaml"):
             path.unlink(missing_ok=True)
 
-    def start(self, node, counting=False):
+    def start(self, node, preload=None):
         state = self.root / "state" / node
         state.mkdir(parents=True, exist_ok=True)
         socket = self.root / f"{node}.sock"
@@ -204,8 +203,8 @@ class Mesh:
                 self.topology.bpffs / f"orlop-bench-{node}", "--ca-dir", self.root / "ca",
                 "--instance", f"bench-{node}", "--cores", 1, "--access-log", ""]
         env = dict(os.environ)
-        if counting:
-            env.update(LD_PRELOAD=str(self.alloc_library), ORLOP_ALLOC_FILE=str(self.counter_file))
+        if preload is not None:
+            env.update(LD_PRELOAD=str(preload), ORLOP_ALLOC_FILE=str(self.counter_file))
         daemon = self.topology.start(f"orlopd-{node}", node, argv, core=self.mesh_core, env=env,
                                      cgroup=self.node_cgroup(node) / "orlopd")
         self.daemons[node] = daemon

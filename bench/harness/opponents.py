@@ -29,6 +29,8 @@ PAIRS = {
     "pair-mtls-h1-nginx": ("nginx", "pair-mtls-h1"),
     "pair-mtls-h2-nghttpx": ("nghttpx", "pair-mtls-h2"),
 }
+# Pairs that can be made to shake hands for every request, by how (see opponents/*/handshake-*).
+HANDSHAKE_PAIRS = ("pair-mtls-h1-haproxy", "pair-mtls-h1-nginx")
 # Our own bare hops: what any hop costs, by name -> program.
 FLOORS = {"floor-epoll": "bench-forwarder", "floor-io_uring": "bench-ring-forwarder"}
 # Meshes with their own control plane: slots, filled when a binary is on the PATH.
@@ -85,7 +87,7 @@ class Opponents:
         self._start_side(contender, "haproxy", "hop.cfg", contender.client, contender.port)
         return contender
 
-    def pair(self, name, layout):
+    def pair(self, name, layout, client_stem=None):
         program, stem = PAIRS[name]
         contender = self._listening(name, layout)
         if shutil.which(program) is None:
@@ -94,9 +96,17 @@ class Opponents:
         suffix = ".cfg" if program == "haproxy" else ".conf"
         self._start_side(contender, program, f"{stem}-server{suffix}", contender.server,
                          contender.port + 1000)
-        self._start_side(contender, program, f"{stem}-client{suffix}", contender.client,
+        self._start_side(contender, program, f"{client_stem or stem}-client{suffix}", contender.client,
                          contender.port)
         return contender
+
+    def handshake_pair(self, name, mode):
+        return self.pair(name, "two", f"handshake-{mode}")
+
+    def stop(self, contender):
+        for process in contender.mesh:
+            self.topology.stop(process)
+        contender.mesh.clear()
 
     @staticmethod
     def slot(name, layout):
@@ -109,7 +119,7 @@ class Opponents:
         return Contender(name, layout, "127.0.0.1", 15100 + self.count, server=server_pod(layout))
 
     def _start_side(self, contender, program, file, pod, port):
-        folder = RUN / f"{contender.name}-{contender.layout}"
+        folder = RUN / f"{contender.name}-{contender.layout}-{contender.port}"
         folder.mkdir(exist_ok=True)
         text = (CONFIGS / program / file).read_text()
         values = {"CLIENT_PORT": contender.port, "MESH_PORT": contender.port + 1000,
@@ -124,7 +134,7 @@ class Opponents:
         self._start(contender, file, pod, COMMANDS[program](config), port)
 
     def _start(self, contender, part, pod, argv, port):
-        process = self.topology.start(f"{contender.name}-{contender.layout}-{part}", pod, argv,
+        process = self.topology.start(f"{contender.name}-{contender.port}-{part}", pod, argv,
                                       core=self.mesh_core)
         contender.mesh.append(process)
         self.topology.wait_listening(process, pod, port)

@@ -5,8 +5,10 @@ import time
 
 import measure
 import mesh as orlop
+from cross_check import cross_check
 from events import events
 from flame_profile import profile
+from handshakes import handshakes
 from measure import Bench, Load, Noise
 from opponents import APP_PORT, ECHO_PORT, FLOORS, PAIRS, SLOTS, Opponents
 from scale import scale
@@ -21,14 +23,33 @@ CONNECT = Load("connection-per-request", connections=16, traffic="connect")
 BULK = Load("bulk-8MB", connections=4, path="/bytes/8388608", reply_bytes=8388608, check_content=1)
 BY_CONNECTIONS = [Load(f"saturated-{n}", connections=n) for n in (1, 16, 256)]
 
-LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS]
+HTTP1_100 = Load("http1-100-connections", connections=100)
+HTTP2_100 = Load("http2-100-streams", connections=1, traffic="h2", streams=100)
+
+LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS, HTTP1_100, HTTP2_100]
 
 PAIRS_QUICK = ("pair-mtls-h2-haproxy", "pair-mtls-h2-nghttpx")
 
 
 class Plan:
-    def __init__(self, contenders, loads, repetitions):
-        self.contenders, self.loads, self.repetitions = contenders, loads, repetitions
+    """Loads for contenders; `only` picks some of them by name and layout."""
+
+    def __init__(self, contenders, loads, repetitions, only=lambda contender: True):
+        self.contenders = [c for c in contenders if only(c)]
+        self.loads, self.repetitions = loads, repetitions
+
+
+def without_floors(contender):
+    return not contender.name.startswith("floor-")
+
+
+def between_nodes(contender):
+    return contender.layout == "two"
+
+
+def takes_http2(contender):
+    """Whose callers may speak HTTP/2 without TLS; the backend and nginx do not."""
+    return contender.name == "orlop" or "haproxy" in contender.name or "nghttpx" in contender.name
 
 
 class Session:
@@ -60,8 +81,7 @@ class Session:
     def start_mesh(self):
         if self.binary is None:
             return
-        self.mesh = orlop.Mesh(self.topology, self.binary, 1,
-                               self.bench.binaries / "bench-alloc-count.so")
+        self.mesh = orlop.Mesh(self.topology, self.binary, 1)
         try:
             self.mesh.prepare()
             for node in ("a", "b"):
@@ -100,7 +120,8 @@ class Session:
             if layout == "same":
                 made += [self.opponents.floor(name, layout) for name in FLOORS]
                 made.append(self.opponents.hop(layout))
-            made += [self.opponents.pair(name, layout) for name in pairs]
+            made += [self.opponents.pair(name, layout) for name in pairs
+                     if layout == "same" or "plain" not in name]
             made += [self.opponents.slot(name, layout) for name in SLOTS]
             made.append(self.orlop(layout))
         return made
@@ -155,7 +176,7 @@ def allocations(session, backend):
     mesh = session.mesh
     try:
         mesh.stop("a")
-        mesh.start("a", counting=True)
+        mesh.start("a", preload=session.bench.binaries / "bench-alloc-count.so")
         contender = session.orlop("same")
         if contender.absent:
             return {"allocations_error": contender.absent}
@@ -207,23 +228,37 @@ def wait_enrolled(session, pods, seconds=20):
 
 
 def smoke(session):
-    """Does the harness work: every contender answers rightly once."""
-    session.run_plan(Plan(session.contenders(PAIRS, ("same", "two")),
-                          [Load("smoke", connections=8)], 1))
+    """Does the harness work: every contender and every kind of measurement answers rightly once."""
+    contenders = session.contenders(PAIRS, ("same", "two"))
+    session.run_plan(Plan(contenders, [Load("smoke", connections=8)], 1))
+    session.run_plan(Plan(contenders, [HTTP2_100], 1, takes_http2))
+    handshakes(session, 1, say)
 
 
 def quick(session):
     contenders = session.contenders(PAIRS_QUICK, ("same", "two"))
     session.run_plan(Plan(contenders, [SATURATED, SLOW], 3))
+    session.run_plan(Plan(contenders, [HTTP1_100, HTTP2_100], 1, takes_http2))
+    handshakes(session, 1, say)
     show_one_request(one_request(session, 20))
 
 
 def full(session):
     contenders = session.contenders(PAIRS, ("same", "two"))
-    session.run_plan(Plan(contenders, [SATURATED, SLOW, FAST, SINGLE], 5))
-    session.run_plan(Plan(contenders, [CONNECT, BULK, *BY_CONNECTIONS], 2))
+    session.run_plan(Plan(contenders, [SATURATED, SLOW], 5))
+    session.run_plan(Plan(contenders, [FAST, SINGLE], 5, without_floors))
+    session.run_plan(Plan(contenders, [CONNECT], 5, between_nodes))
+    session.run_plan(Plan(contenders, [BULK], 3, without_floors))
+    session.run_plan(Plan(contenders, [HTTP1_100, HTTP2_100], 3, takes_http2))
+    session.run_plan(Plan(contenders, BY_CONNECTIONS, 1, without_floors))
+    cross_check(session)
     events(session, 5)
     show_one_request(one_request(session, 100))
+    for contender in contenders:
+        if contender.is_pair:
+            session.opponents.stop(contender)
+    handshakes(session, 5, say)
+    scale(session)
 
 
 def show_one_request(record):
@@ -253,8 +288,8 @@ def show_one_request(record):
 SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
     "smoke": (smoke, 0.5, 0.2, Noise.accepted),
     "quick": (quick, 1.5, 0.4, Noise.strict),
-    "full": (full, 4.0, 1.0, Noise.strict),
-    "scale": (scale, 4.0, 1.0, Noise.strict),
+    "full": (full, 1.7, 0.4, Noise.strict),
+    "scale": (scale, 3.0, 0.5, Noise.strict),
     "profile": (lambda session: profile(session, LOADS), 3.0, 1.0, Noise.accepted),
     "soak": (soak, 60.0, 1.0, Noise.accepted),
 }

@@ -124,6 +124,7 @@ void Generator::cross_window(std::int64_t now_ns) {
         watch_.begin();
         outcome_.counted = read_counter();
         outcome_.replies = 0;
+        outcome_.severed = 0;
         window_begin_ns_ = now();
         latency_from_ns_ = window_begin_ns_ + settle_ns;
     } else if (window_begin_ns_ != 0 && window_end_ns_ == 0 &&
@@ -267,11 +268,23 @@ void Generator::on_reply(Slot& slot) {
     if (options_.traffic == Traffic::connect) {
         close_slot(slot);
     }
+    if (options_.sever_port != 0) {
+        sever();
+    }
     if (interval_ns_ > 0) {
         idle_.push_back(static_cast<std::size_t>(&slot - slots_.data()));
         release(time);
     } else if (window_end_ns_ == 0) {
         start(slot, time);
+    }
+}
+
+void Generator::sever() {
+    auto count = severer_.sever(static_cast<std::uint16_t>(options_.sever_port));
+    if (!count) {
+        fail(count.error());
+    } else if (window_end_ns_ == 0) {
+        outcome_.severed += static_cast<std::uint64_t>(*count);
     }
 }
 

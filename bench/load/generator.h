@@ -12,6 +12,7 @@
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
 #include "bench/load/reply.h"
+#include "bench/load/sever.h"
 
 #include <cstdint>
 #include <expected>
@@ -26,6 +27,7 @@ struct Outcome {
     Histogram latency;
     std::vector<Histogram> slices;  // by the time a request was due, Options::slice_ms each
     std::uint64_t queue_depth_max = 0;
+    std::uint64_t severed = 0;  // connections destroyed in the window, see Options::sever_port
     std::uint64_t counted = 0;  // delta of the counter file over the window
 };
 
@@ -56,6 +58,7 @@ private:
     void note_slice(std::int64_t due_ns, std::int64_t latency_ns);
     void close_slot(Slot& slot);
     void release(std::int64_t now_ns);
+    void sever();
     void cross_window(std::int64_t now_ns);
     bool drained() const;
     std::int64_t wait_ns(std::int64_t now_ns) const;
@@ -70,6 +73,7 @@ private:
     H2Client::OnReply on_stream_;
     std::vector<std::size_t> idle_;
     std::vector<char> buffer_;
+    Severer severer_;
     Outcome outcome_;
     std::string error_;
     int epoll_ = -1;

@@ -3,6 +3,8 @@
 //     bench-load --address 10.0.0.2 --port 8080 --connections 64 --seconds 3 --watch mesh=123,124
 //     bench-load ... --rate 1000             open loop, latency from the scheduled time
 //     bench-load ... --traffic connect|echo
+//     bench-load ... --traffic h2 --connections 1 --streams 100
+//     bench-load ... --connections 1 --sever-port 15008    the mesh shakes hands for every request
 //     bench-load ... --slice-ms 100          and [replies, p99] of every 100 ms of the window
 //
 // Exit 0 with figures; 3 with {"error": ...} when any answer was wrong; 2 for bad arguments.
@@ -111,6 +113,9 @@ int main(int argc, char** argv) {
                 outcome->window_s,
                 static_cast<double>(outcome->replies) / outcome->window_s,
                 static_cast<unsigned long long>(outcome->queue_depth_max));
+    if (options->sever_port != 0) {
+        std::printf(",\"severed\":%llu", static_cast<unsigned long long>(outcome->severed));
+    }
     print_latency(*outcome);
     print_slices(*outcome);
     print_cpu(watch, *outcome);

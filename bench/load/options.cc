@@ -133,8 +133,8 @@ std::expected<Options, std::string> parse_options(int argc, char** argv) {
         return Failure("--streams wants 1 to 1000, and more than 1 only with --traffic h2");
     }
     if (options.sever_port != 0 &&
-        (options.traffic != Traffic::keepalive || options.connections != 1)) {
-        return Failure("--sever-port wants --traffic keepalive --connections 1");
+        (options.connections != 1 || options.streams != 1)) {
+        return Failure("--sever-port wants --connections 1 and no --streams");
     }
     if (options.message_bytes < 1 || options.message_bytes > 65'536) {
         return Failure("--message-bytes wants 1 to 65536");
