@@ -28,7 +28,7 @@ def _ticks(low, high, logarithmic):
     return [low + i * step for i in range(int((high - low) / step) + 1)]
 
 
-def lines(title, series, x_label, y_label, log_x=False):
+def lines(title, series, x_label, y_label, log_x=False, log_y=False):
     """series: {name: [(x, y), ...]}; empty series are left out."""
     series = {name: points for name, points in series.items() if points}
     if not series:
@@ -37,19 +37,22 @@ def lines(title, series, x_label, y_label, log_x=False):
     ys = [y for points in series.values() for _, y in points]
     low_x, high_x = (max(min(xs), 1e-9), max(xs)) if log_x else (min(xs), max(xs))
     high_y = max(ys) or 1
+    low_y = max(min(ys), 1e-9) if log_y else 0
+    height = math.log10(high_y / low_y) or 1 if log_y else high_y
     scale = math.log10 if log_x else (lambda value: value)
     span = (scale(high_x) - scale(low_x)) or 1
 
     def at(x, y):
+        up = math.log10(y / low_y) if log_y else y
         return (LEFT + (scale(x) - scale(low_x)) / span * (WIDTH - LEFT - RIGHT),
-                HEIGHT - BOTTOM - y / high_y * (HEIGHT - BOTTOM - TOP))
+                HEIGHT - BOTTOM - up / height * (HEIGHT - BOTTOM - TOP))
 
     body = ""
     for tick in _ticks(low_x, high_x, log_x):
-        x, y = at(tick, 0)
+        x, y = at(tick, low_y)
         body += (f'<line x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{TOP}" stroke="#eee"/>'
                  f'<text x="{x:.1f}" y="{y + 16}" text-anchor="middle">{tick:g}</text>')
-    for tick in _ticks(0, high_y, False):
+    for tick in _ticks(low_y, high_y, log_y):
         _, y = at(low_x, tick)
         body += (f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#eee"/>'
                  f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')

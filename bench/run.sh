@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures orlopd beside direct traffic and sidecar pairs; see bench/README.md.
 #
-#   sudo bench/run.sh quick|full|scale|soak|smoke|profile [--accept-noise]
+#   sudo bench/run.sh quick|full|scale|soak|smoke|profile|micro [--accept-noise]
 #
 # Installs what it needs, builds, makes namespaces named orlop-bench-*, removes them at the end.
 # BENCH_BIN (folder of bench-load) and ORLOPD (a daemon) skip the build of each.
@@ -11,12 +11,21 @@ exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 suite=${1:-}
 case $suite in
-quick | full | scale | soak | smoke | profile) shift ;;
+quick | full | scale | soak | smoke | profile | micro) shift ;;
 *)
-    echo "usage: bench/run.sh quick|full|scale|soak|smoke|profile [--accept-noise]" >&2
+    echo "usage: bench/run.sh quick|full|scale|soak|smoke|profile|micro [--accept-noise]" >&2
     exit 2
     ;;
 esac
+if [ "$suite" = micro ]; then
+    cd "$root"
+    cmake --preset bench >/dev/null
+    ninja -C build/bench bench-micro
+    for program in build/bench/bench/bench-micro-*; do
+        "$program" "$@"
+    done
+    exit
+fi
 if [ "$(id -u)" -ne 0 ]; then
     echo "bench/run.sh: needs root for network namespaces and BPF; use sudo" >&2
     exit 1

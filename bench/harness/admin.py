@@ -12,7 +12,8 @@ class Api:
     def get(self, path):
         with socket.socket(socket.AF_UNIX) as end:
             end.connect(self.path)
-            end.sendall(f"GET {path} HTTP/1.1\r\nHost: orlopd\r\nConnection: close\r\n\r\n".encode())
+            end.sendall(f"GET {path} HTTP/1.1\r\nHost: orlopd\r\n".encode() +
+                        b"Connection: close\r\n\r\n")
             text = b""
             while got := end.recv(65536):
                 text += got

@@ -1,10 +1,10 @@
 """Rows 8 and 9: TLS handshakes of a pair, full and resumed, and the first request of a connection.
 
 The sidecar pairs take a connection of their own to the other sidecar for every request (see
-opponents/*/handshake-*). orlopd keeps one tunnel for all requests of a pod to another, so bench-load
-destroys that tunnel after every reply: one request at a time, and each needs a handshake. What is
-compared is the CPU of both ends per handshake; that includes the request around it. For full
-handshakes a preloaded library keeps the daemon from offering a session.
+opponents/*/handshake-*). orlopd keeps one tunnel for all requests of a pod to another, so
+bench-load destroys that tunnel after every reply: one request at a time, and each needs a
+handshake. What is compared is the CPU of both ends per handshake; that includes the request around
+it. For full handshakes a preloaded library keeps the daemon from offering a session.
 """
 
 import random

@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import report  # noqa: E402
+from reporting.table import broken, read  # noqa: E402
 import suites  # noqa: E402
 from certificates import make_certificates  # noqa: E402
 from measure import Bench, Noise  # noqa: E402
@@ -27,7 +28,8 @@ def main():
     noise = Noise.accepted if options.accept_noise else noise
     root = HERE.parent.parent
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    folder = root / "bench" / "results" / ("tmp" if options.suite == "smoke" else "")
+    kept = options.suite != "smoke" and not options.accept_noise
+    folder = root / "bench" / "results" / ("" if kept else "tmp")
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / f"{options.suite}-{stamp}.jsonl"
     bench = Bench(options.binaries, results, noise, seconds, warmup, options.suite)
@@ -41,6 +43,7 @@ def main():
         session.start_mesh()
         session.start_backends()
         suite(session)
+        bench.finish()
         if session.mesh:
             for node in ("a", "b"):
                 session.mesh.stop(node)
@@ -51,12 +54,12 @@ def main():
         topology.down()
     if not results.exists():
         return  # a suite that wrote files of its own
-    records = report.read(results)
+    records = read(results)
     print()
     print(report.write(records, results.with_suffix("")))
-    broken = report.broken_opponents(records)
-    if broken:
-        sys.exit("bench: gave wrong answers or no result: " + "; ".join(broken))
+    wrong = broken(records)
+    if wrong:
+        sys.exit("bench: gave wrong answers or no result: " + "; ".join(wrong))
 
 
 if __name__ == "__main__":

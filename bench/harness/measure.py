@@ -1,5 +1,7 @@
 """One measurement: a load against a contender, with the machine's own noise beside it."""
 
+import functools
+import hashlib
 import json
 import os
 import platform
@@ -47,13 +49,31 @@ class Bench:
     def identity(self):
         return {"suite": self.suite, "noise": self.noise, "commit": commit(),
                 "kernel": platform.release(), "cpu": cpu_model(), "cores": os.cpu_count(),
+                "configuration": configuration_hash(),
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+    def finish(self):
+        """The last line: without it the report takes the file for a half-finished run."""
+        if self.results.exists():
+            self.append({**self.identity(), "contender": "", "layout": "",
+                         "load": {"name": "finished"}})
 
     def append(self, record):
         with self.results.open("a") as out:
             out.write(json.dumps(record) + "\n")
 
 
+@functools.cache
+def configuration_hash():
+    """Of everything that decides what is compared: opponents, orlop's objects, loads, harness."""
+    root = Path(__file__).resolve().parent.parent
+    text = hashlib.sha256()
+    for path in sorted([*root.glob("opponents/*/*"), *root.glob("harness/*.py")]):
+        text.update(path.name.encode() + b"\0" + path.read_bytes())
+    return text.hexdigest()[:12]
+
+
+@functools.cache
 def commit():
     root = Path(__file__).resolve().parent.parent.parent
     done = subprocess.run(["git", "-c", f"safe.directory={root}", "-C", str(root), "describe",

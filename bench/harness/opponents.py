@@ -96,8 +96,8 @@ class Opponents:
         suffix = ".cfg" if program == "haproxy" else ".conf"
         self._start_side(contender, program, f"{stem}-server{suffix}", contender.server,
                          contender.port + 1000)
-        self._start_side(contender, program, f"{client_stem or stem}-client{suffix}", contender.client,
-                         contender.port)
+        self._start_side(contender, program, f"{client_stem or stem}-client{suffix}",
+                         contender.client, contender.port)
         return contender
 
     def handshake_pair(self, name, mode):
@@ -134,7 +134,11 @@ class Opponents:
         self._start(contender, file, pod, COMMANDS[program](config), port)
 
     def _start(self, contender, part, pod, argv, port):
+        """What does not start is absent, and the report says why."""
         process = self.topology.start(f"{contender.name}-{contender.port}-{part}", pod, argv,
                                       core=self.mesh_core)
         contender.mesh.append(process)
-        self.topology.wait_listening(process, pod, port)
+        try:
+            self.topology.wait_listening(process, pod, port)
+        except BenchError as error:
+            contender.absent = str(error)

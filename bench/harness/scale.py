@@ -1,13 +1,15 @@
 """Rows 7, 12 and 13: what enrolled, idle pods cost in memory, CPU and time, beside sidecars."""
 
+import functools
 import time
 
 import measure
 from big_config import big_configuration
+from enrol import enrol_one_by_one
 from opponents import COMMANDS, CONFIGS
 from topology import RUN, BenchError
 
-PODS_PER_STEP = (100, 1000)
+PODS_PER_STEP = (10, 100, 1000)
 SIDECARS = 100  # more would only repeat the same number
 IDLE_SECONDS = 10
 ENROL_SECONDS_MAX = 120
@@ -15,10 +17,10 @@ FIRST_NUMBER = 300
 
 
 def scale(session):
-    steps = [lambda: big_configuration(session), lambda: sidecar_memory(session)]
-    steps += [lambda n=n: enrolled_pods(session, n) for n in PODS_PER_STEP]
+    steps = [big_configuration, sidecar_memory, enrol_one_by_one]
+    steps += [functools.partial(enrolled_pods, count=count) for count in PODS_PER_STEP]
     for step in steps:
-        record = step()
+        record = step(session)
         session.bench.append(record)
         print({k: v for k, v in record.items() if k not in session.bench.identity()}, flush=True)
 
@@ -30,7 +32,7 @@ def base(session, contender, name):
 
 def sidecar_memory(session):
     """PSS of real sidecars (the callee's side of the HTTP/2 pair), idle, one per pod."""
-    record = base(session, "sidecar-haproxy", f"pods-{SIDECARS}")
+    record = base(session, "sidecar-haproxy", "pods-sidecars")
     template = (CONFIGS / "haproxy" / "pair-mtls-h2-server.cfg").read_text()
     text = template.replace("@CERTS@", str(session.opponents.certificates))
     text = text.replace("@APP_PORT@", "8080")

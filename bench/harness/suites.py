@@ -8,7 +8,8 @@ import mesh as orlop
 from cross_check import cross_check
 from events import events
 from flame_profile import profile
-from handshakes import handshakes
+from handshakes import MODES, handshakes
+from handshakes import loads as handshake_loads
 from measure import Bench, Load, Noise
 from opponents import APP_PORT, ECHO_PORT, FLOORS, PAIRS, SLOTS, Opponents
 from scale import scale
@@ -26,7 +27,9 @@ BY_CONNECTIONS = [Load(f"saturated-{n}", connections=n) for n in (1, 16, 256)]
 HTTP1_100 = Load("http1-100-connections", connections=100)
 HTTP2_100 = Load("http2-100-streams", connections=1, traffic="h2", streams=100)
 
-LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS, HTTP1_100, HTTP2_100]
+# What profile.sh can be asked for.
+LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS, HTTP1_100, HTTP2_100,
+         *(ours for mode in MODES for _, ours in handshake_loads(mode))]
 
 PAIRS_QUICK = ("pair-mtls-h2-haproxy", "pair-mtls-h2-nghttpx")
 
@@ -115,14 +118,15 @@ class Session:
 
     def contenders(self, pairs, layouts):
         made = []
+        opponents = self.opponents
         for layout in layouts:
-            made.append(self.opponents.direct(layout))
+            made.append(opponents.direct(layout))
             if layout == "same":
-                made += [self.opponents.floor(name, layout) for name in FLOORS]
-                made.append(self.opponents.hop(layout))
-            made += [self.opponents.pair(name, layout) for name in pairs
+                made += [opponents.floor(name, layout) for name in FLOORS]
+                made.append(opponents.hop(layout))
+            made += [opponents.pair(name, layout) for name in pairs
                      if layout == "same" or "plain" not in name]
-            made += [self.opponents.slot(name, layout) for name in SLOTS]
+            made += [opponents.slot(name, layout) for name in SLOTS]
             made.append(self.orlop(layout))
         return made
 
@@ -132,7 +136,7 @@ class Session:
             order = [(c, load) for c in plan.contenders for load in plan.loads]
             random.shuffle(order)
             for contender, load in order:
-                if contender.absent and (repetition or load is not plan.loads[0]):
+                if contender.absent and repetition:
                     continue
                 if (contender.key, load.name) in voided:
                     continue
@@ -251,14 +255,25 @@ def full(session):
     session.run_plan(Plan(contenders, [BULK], 3, without_floors))
     session.run_plan(Plan(contenders, [HTTP1_100, HTTP2_100], 3, takes_http2))
     session.run_plan(Plan(contenders, BY_CONNECTIONS, 1, without_floors))
-    cross_check(session)
-    events(session, 5)
-    show_one_request(one_request(session, 100))
+    attempt(session, "cross-check-step", cross_check)
+    attempt(session, "swap-step", lambda s: events(s, 5))
+    attempt(session, "one-request", lambda s: show_one_request(one_request(s, 100)))
     for contender in contenders:
         if contender.is_pair:
             session.opponents.stop(contender)
-    handshakes(session, 5, say)
-    scale(session)
+    attempt(session, "handshakes-step", lambda s: handshakes(s, 5, say))
+    attempt(session, "pods-step", scale)
+
+
+def attempt(session, name, step):
+    """A step that breaks costs its own rows, not those of an hour's run."""
+    try:
+        step(session)
+    except (BenchError, OSError, KeyError, ValueError, IndexError) as error:
+        record = {**session.bench.identity(), "contender": "harness", "layout": "same",
+                  "load": {"name": name}, "error": f"{type(error).__name__}: {error}"}
+        session.bench.append(record)
+        print(f"{name}: {record['error']}", flush=True)
 
 
 def show_one_request(record):
@@ -287,7 +302,7 @@ def show_one_request(record):
 
 SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
     "smoke": (smoke, 0.5, 0.2, Noise.accepted),
-    "quick": (quick, 1.5, 0.4, Noise.strict),
+    "quick": (quick, 1.0, 0.3, Noise.strict),
     "full": (full, 1.7, 0.4, Noise.strict),
     "scale": (scale, 3.0, 0.5, Noise.strict),
     "profile": (lambda session: profile(session, LOADS), 3.0, 1.0, Noise.accepted),

@@ -53,6 +53,29 @@ std::int64_t process_switches(int pid) {
     return sum;
 }
 
+struct ModeTicks {
+    std::int64_t user = 0;
+    std::int64_t kernel = 0;
+};
+
+ModeTicks process_ticks(int pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    auto name_end = text.rfind(')');
+    if (name_end == std::string::npos) {
+        return {};
+    }
+    std::istringstream words(text.substr(name_end + 1));
+    std::string skipped;
+    for (int field = 3; field < 14; ++field) {  // proc(5): utime is field 14
+        words >> skipped;
+    }
+    ModeTicks ticks;
+    words >> ticks.user >> ticks.kernel;
+    return ticks;
+}
+
 struct CoreTicks {
     std::int64_t busy = 0;
     std::int64_t total = 0;
@@ -112,6 +135,9 @@ void CpuWatch::read_into(std::int64_t sign) {
         for (int pid : group.pids) {
             group.cpu_ns += sign * process_cpu_ns(pid);
             group.switches += sign * process_switches(pid);
+            auto ticks = process_ticks(pid);
+            group.user_ticks += sign * ticks.user;
+            group.kernel_ticks += sign * ticks.kernel;
         }
     }
     machine_ns_ += sign * machine_cpu_ns();

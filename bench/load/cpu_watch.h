@@ -18,6 +18,9 @@ struct WatchedGroup {
     std::vector<int> pids;
     std::int64_t cpu_ns = 0;
     std::int64_t switches = 0;  // voluntary and forced context switches
+    // Scheduler ticks in the program's own code and in the kernel: their relation, not their sum.
+    std::int64_t user_ticks = 0;
+    std::int64_t kernel_ticks = 0;
 };
 
 class CpuWatch {

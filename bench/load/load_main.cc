@@ -71,13 +71,15 @@ void print_cpu(const CpuWatch& watch, const Outcome& outcome) {
     std::int64_t ours = watch.own_ns();
     for (const auto& group : watch.groups()) {
         ours += group.cpu_ns;
-        std::printf(",\"cpu_%s_us\":%.3f,\"switches_%s\":%.4f",
-                    group.name.c_str(),
-                    per_reply_us(group.cpu_ns),
-                    group.name.c_str(),
-                    outcome.replies == 0 ? 0.0
-                                         : static_cast<double>(group.switches) /
-                                               static_cast<double>(outcome.replies));
+        const char* name = group.name.c_str();
+        auto replies = static_cast<double>(outcome.replies);
+        auto ticks = static_cast<double>(group.user_ticks + group.kernel_ticks);
+        auto in_user = ticks > 0 ? static_cast<double>(group.user_ticks) / ticks : 0;
+        std::printf(",\"cpu_%s_us\":%.3f", name, per_reply_us(group.cpu_ns));
+        std::printf(",\"cpu_%s_user_share\":%.3f", name, in_user);
+        std::printf(",\"switches_%s\":%.4f",
+                    name,
+                    replies > 0 ? static_cast<double>(group.switches) / replies : 0);
     }
     std::printf(",\"cpu_load_us\":%.3f,\"cpu_ours_us\":%.3f",
                 per_reply_us(watch.own_ns()),

@@ -132,8 +132,7 @@ std::expected<Options, std::string> parse_options(int argc, char** argv) {
         (options.streams > 1 && options.traffic != Traffic::h2)) {
         return Failure("--streams wants 1 to 1000, and more than 1 only with --traffic h2");
     }
-    if (options.sever_port != 0 &&
-        (options.connections != 1 || options.streams != 1)) {
+    if (options.sever_port != 0 && (options.connections != 1 || options.streams != 1)) {
         return Failure("--sever-port wants --connections 1 and no --streams");
     }
     if (options.message_bytes < 1 || options.message_bytes > 65'536) {

@@ -1,4 +1,5 @@
 // Route matching: one host among few and many, one route among a thousand of a host.
+#include "bench/micro/allocations.h"
 #include "daemon/control/compile.h"
 #include "daemon/control/decode.h"
 #include "daemon/control/object_store.h"
@@ -35,6 +36,7 @@ void match_one_host_of(benchmark::State& state) {
     model::SnapshotPtr snapshot = compile_text(text);
     std::string authority = fmt::format("s{}.default:80", hosts / 2);
     decide::RequestView request{.method = "GET", .path = "/orders/7", .port = 80};
+    CountedAllocations counted(state);
     for (auto _ : state) {
         const model::VirtualHost* host = snapshot->find_virtual_host("default", authority, 80);
         benchmark::DoNotOptimize(decide::match_route(*host, request, nullptr));
@@ -58,6 +60,7 @@ void match_route_of_1000(benchmark::State& state, const char* kind, const char* 
     model::SnapshotPtr snapshot = compile_text(thousand_routes(kind));
     const model::VirtualHost* host = snapshot->find_virtual_host("default", "s0", 80);
     decide::RequestView request{.method = "GET", .path = path, .port = 80};
+    CountedAllocations counted(state);
     for (auto _ : state) {
         benchmark::DoNotOptimize(decide::match_route(*host, request, nullptr));
     }
