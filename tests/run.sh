@@ -160,7 +160,8 @@ stage_bench() {
     build dev || return 0
     local begin=$SECONDS log=$logs/bench.log
     echo "== bench (quick, noise accepted)"
-    if ORLOPD=$root/build/dev/bin/orlopd "$root/bench/run.sh" quick --accept-noise >"$log" 2>&1; then
+    export ORLOPD=$root/build/dev/bin/orlopd
+    if "$root/bench/run.sh" quick --accept-noise >"$log" 2>&1; then
         record bench 1 0 $((SECONDS - begin))
     else
         tail -n 30 "$log"
