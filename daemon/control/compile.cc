@@ -1,6 +1,7 @@
 #include "daemon/control/compile.h"
 
 #include "daemon/control/compile/assemble.h"
+#include "daemon/control/compile/external_names.h"
 #include "daemon/control/compile/gateways.h"
 #include "daemon/control/compile/quotas.h"
 #include "daemon/control/translate_legacy.h"
@@ -203,7 +204,9 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     Workloads workloads = compile_workloads(store, mesh, sidecars, options.node, findings);
     Services services = compile_services(store, mesh, workloads);
     CompileResult result;
-    result.dns_names = add_service_entries({store, workloads, options.dns, findings}, services);
+    OutsideInput outside{store, workloads, options.dns, findings};
+    result.dns_names = add_service_entries(outside, services);
+    result.dns_names.merge(add_external_names(outside, mesh, services));
     Translation legacy = translate_legacy(store);
     findings.add(legacy.notes);
     RuleBook rules(

@@ -61,8 +61,9 @@ struct MeshConfig {
     bool shadow_host_suffix = true;
     std::optional<std::uint64_t> fault_seed;  // fixes the dice of faults, splits and mirrors
     TracingConfig tracing;
-    bool inbound_http_telemetry = false;  // read HTTP at the callee's end for its metrics
-    RetryPolicy default_retry;            // used when a route has no `retries`
+    bool inbound_http_telemetry = false;    // read HTTP at the callee's end for its metrics
+    RetryPolicy default_retry;              // used when a route has no `retries`
+    std::optional<LocalityLb> locality_lb;  // of destinations whose rule says nothing of it
     CaptureExclusions exclusions;
     GatewayRole gateway;
     ObjectRefPtr source;

@@ -21,6 +21,7 @@ struct Ingress {
     SocketAddress listener;   // as the Snapshot names it
     std::string server_name;  // SNI; empty without TLS
     std::string_view scheme = "http";
+    std::optional<SpiffeId> client;  // by its certificate, where the TLS is ISTIO_MUTUAL
     const model::Destination* destination = nullptr;  // of bytes; kept alive by serve_gateway()
 };
 

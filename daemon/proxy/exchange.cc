@@ -276,12 +276,11 @@ std::optional<LocalAnswer> Exchange::route(Conversation& conversation) {
         host_ = target.virtual_host;
     }
     if (host_ == nullptr) {
-        return conversation.ingress ? LocalAnswer{404, "", "NR", "route_not_found"}
-                                    : reach_outside(conversation);
+        return conversation.ingress ? answer_unrouted() : reach_outside(conversation);
     }
     route_ = decide::match_route(*host_, request_view(service_port_), &match_);
     if (route_ == nullptr) {
-        return LocalAnswer{404, "", "NR", "route_not_found"};
+        return answer_unrouted();
     }
     record_.route_name = route_->name.empty() ? std::string_view("default") : route_->name;
     record_.route_object =

@@ -81,6 +81,7 @@ private:
     model::WorkloadPtr workload_at_original(const Conversation& conversation) const;
     std::optional<LocalAnswer> reach_outside(Conversation& conversation);
     std::string_view asked_grpc_timeout() const;
+    LocalAnswer answer_unrouted();
     std::optional<LocalAnswer> choose_destination(Conversation& conversation);
     runtime::Task<std::optional<LocalAnswer>> inject_fault();
     runtime::Task<std::optional<LocalAnswer>> run_tries(Conversation& conversation);

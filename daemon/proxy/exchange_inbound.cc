@@ -20,12 +20,16 @@ std::optional<LocalAnswer> Exchange::enter(const Conversation& conversation) {
     return std::nullopt;
 }
 
-// Policies that select the gateway. Who calls from outside has no identity of the mesh.
+// Policies that select the gateway. Who calls from outside has an identity of the mesh only where
+// the TLS is ISTIO_MUTUAL.
 std::optional<LocalAnswer> Exchange::judge_at_edge(const Conversation& conversation) {
+    if (edge_ != nullptr && edge_->client) {
+        record_.source_principal = record_.keep(edge_->client->to_string());
+    }
     if (edge_ == nullptr || caller_->authorization == nullptr) {
         return std::nullopt;
     }
-    Caller outside{std::nullopt, conversation.peer.ip};
+    Caller outside{edge_->client, conversation.peer.ip};
     auto request = request_view(edge_->listener.port);
     SocketAddress met{conversation.original.ip, edge_->listener.port};
     auto verdict = decide::authorize(*caller_, outside.view(met), &request);

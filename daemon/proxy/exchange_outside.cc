@@ -1,6 +1,7 @@
 // Requests to hosts that nobody described (istio-semantics §1.3): passed on to where the caller's
 // own look-up led, or refused, as outboundTrafficPolicy says.
 #include "daemon/proxy/exchange.h"
+#include "daemon/proxy/gateway.h"
 #include "daemon/proxy/outside.h"
 
 namespace orlop::proxy {
@@ -30,6 +31,16 @@ std::optional<LocalAnswer> Exchange::reach_outside(Conversation& conversation) {
         *conversation.pod, nullptr, conversation.original, workload_at_original(conversation));
     destination_ = outside_.get();
     return choose_destination(conversation);
+}
+
+// A host without a route for the request. At a gateway that is often an object that was forgotten:
+// the log and explain name the Gateway.
+LocalAnswer Exchange::answer_unrouted() {
+    if (edge_ != nullptr) {
+        auto why = host_ == nullptr ? Unrouted::host : Unrouted::request;
+        note_unrouted(*pinned_->snapshot, *edge_, why, record_);
+    }
+    return LocalAnswer{404, "", "NR", "route_not_found"};
 }
 
 }  // namespace orlop::proxy

@@ -7,7 +7,11 @@
 #include "daemon/net/tls_identity.h"
 #include "daemon/proxy/finish.h"
 #include "daemon/proxy/first_look.h"
+#include "daemon/proxy/labels.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <optional>
 
 namespace orlop::proxy {
@@ -36,8 +40,26 @@ void accept_at_gateway(ProxyCore& core,
     core.scope().spawn(&serve_gateway, std::move(conversation));
 }
 
+// "shop/web https", or what the port has: "shop/web https, shop/api https".
+std::string server_text(const model::GatewayListener& listener,
+                        const model::GatewayServer* server) {
+    constexpr std::size_t named_max = 4;
+    if (server != nullptr) {
+        return server->name;
+    }
+    std::string text;
+    for (std::size_t i = 0; i < std::min(named_max, listener.servers.size()); ++i) {
+        text += (i == 0 ? "" : ", ") + listener.servers[i].name;
+    }
+    return listener.servers.size() > named_max ? text + ", ..." : text;
+}
+
 // A connection that ends before anything was served: why, for the log and explain.
 void report_refusal(const Conversation& conversation, const Pinned& pinned, std::string_view why) {
+    const Ingress& ingress = *conversation.ingress;
+    const model::GatewayListener* listener = pinned.snapshot->find_gateway(ingress.listener);
+    const model::GatewayServer* server =
+        listener == nullptr ? nullptr : listener->find_server(ingress.server_name);
     ProxyCore& core = *conversation.core;
     telemetry::RequestRecord record;
     record.kind = telemetry::ExchangeKind::tcp;
@@ -48,10 +70,21 @@ void report_refusal(const Conversation& conversation, const Pinned& pinned, std:
     record.source_workload = conversation.pod->workload->workload_name;
     record.source_namespace = conversation.pod->workload->ns;
     record.generation = pinned.snapshot->generation();
-    record.authority = record.keep(conversation.ingress->server_name);
+    record.authority = record.keep(ingress.server_name);
+    if (ingress.client) {
+        record.source_principal = record.keep(ingress.client->to_string());
+    }
     record.flags.add(ResponseFlag::NR);
     record.details = "filter_chain_not_found";
-    record.termination_details = record.keep(why);
+    record.termination_details =
+        record.keep(listener == nullptr ? std::string(why)
+                                        : fmt::format("{} (Gateway {}, port {})",
+                                                      why,
+                                                      server_text(*listener, server),
+                                                      listener->address.port));
+    record.route_object = object_text(server != nullptr     ? server->source
+                                      : listener != nullptr ? listener->source
+                                                            : nullptr);
     finish_record(core, pinned, record);
 }
 
@@ -98,6 +131,7 @@ runtime::Task<Result<void>> end_tls(Conversation& conversation,
     }
     conversation.stream = std::move(*accepted);
     conversation.ingress->scheme = "https";
+    conversation.ingress->client = net::peer_of(static_cast<net::TlsStream&>(*conversation.stream));
     co_return {};
 }
 
@@ -197,6 +231,26 @@ gateway_host(const model::Snapshot& snapshot, const Ingress& ingress, std::strin
     return server == nullptr ? nullptr : server->hosts.find(authority);
 }
 
+void note_unrouted(const model::Snapshot& snapshot,
+                   const Ingress& ingress,
+                   Unrouted why,
+                   telemetry::RequestRecord& record) {
+    const model::GatewayServer* server = gateway_server(snapshot, ingress);
+    if (server == nullptr) {
+        record.termination_details =
+            record.keep(fmt::format("no Gateway asks for port {} any more; the connection is older",
+                                    ingress.listener.port));
+        return;
+    }
+    record.route_object = object_text(server->source);
+    record.termination_details = record.keep(
+        fmt::format("{} at Gateway {} (port {})",
+                    why == Unrouted::host ? "no VirtualService serves this host"
+                                          : "no route of the host's VirtualServices matches",
+                    server->name,
+                    ingress.listener.port));
+}
+
 IpAddress shown_caller(const Conversation& conversation) {
     if (!conversation.ingress) {
         return conversation.peer.ip;
@@ -214,7 +268,7 @@ static runtime::Task<bool> speaks_http2(Conversation& conversation) {
 
 // Policies that select the gateway, for a connection whose requests are not read.
 static bool bytes_allowed(const Conversation& conversation) {
-    Caller outside{std::nullopt, conversation.peer.ip};
+    Caller outside{conversation.ingress->client, conversation.peer.ip};
     SocketAddress met{conversation.original.ip, conversation.ingress->listener.port};
     return decide::authorize(*conversation.pod->workload, outside.view(met), nullptr).allowed;
 }

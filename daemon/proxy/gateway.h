@@ -26,6 +26,13 @@ const model::GatewayServer* gateway_server(const model::Snapshot& snapshot, cons
 const model::VirtualHost*
 gateway_host(const model::Snapshot& snapshot, const Ingress& ingress, std::string_view authority);
 
+// Which Gateway it was that had no answer, for the log and explain.
+enum class Unrouted : unsigned char { host, request };
+void note_unrouted(const model::Snapshot& snapshot,
+                   const Ingress& ingress,
+                   Unrouted why,
+                   telemetry::RequestRecord& record);
+
 // The address that the callee shall see as its caller: who called, but a gateway's own instead of
 // a stranger's, who might otherwise pass for somebody of the callee's own network.
 IpAddress shown_caller(const Conversation& conversation);

@@ -282,6 +282,9 @@ void format_http_json(const RequestRecord& record, TextWriter& out) {
     line.text("response_code_details", record.details);
     line.text("response_flags", flags_or_null(flags, record.flags));
     line.text("route_name", record.route_name);
+    if (!record.source_principal.empty()) {
+        line.text("source_principal", record.source_principal);
+    }
     line.time("start_time", record.started_wall);
     line.text("upstream_cluster", record.cluster);
     line.address("upstream_host", record.upstream_host);

@@ -112,6 +112,8 @@ template <class Archive, class Record> void walk(Archive& archive, Record& recor
     archive(record.status);
     archive(record.flags);
     archive(record.details);
+    archive(record.termination_details);
+    archive(record.source_principal);
     archive(record.transport_failure);
     archive(record.route_name);
     archive(record.cluster);
@@ -203,9 +205,13 @@ std::string try_text(const TryRecord& one, std::size_t number) {
 }
 
 std::string decisions_text(const RequestRecord& record) {
-    std::string text = fmt::format("route      {} by {}\n",
-                                   record.route_name.empty() ? "default" : record.route_name,
-                                   object_text(record.route_object));
+    bool unrouted = record.route_name.empty() && record.route_object.kind == "Gateway";
+    std::string text =
+        fmt::format("route      {} {}\n",
+                    unrouted                    ? "none at"
+                    : record.route_name.empty() ? "default by"
+                                                : std::string(record.route_name) + " by",
+                    object_text(record.route_object));
     if (record.route_timeout) {
         text += fmt::format("timeout    {} by {}\n",
                             ms_text(*record.route_timeout),
@@ -247,7 +253,11 @@ std::string explain_text(const RequestRecord& record) {
                         record.direction == Direction::inbound ? "inbound" : "outbound",
                         ms_text(record.duration),
                         format_wall_time(record.started_wall));
-    text += fmt::format("from       {}/{}\n", record.source_namespace, record.source_workload);
+    text += fmt::format("from       {}/{}", record.source_namespace, record.source_workload);
+    if (!record.source_principal.empty()) {
+        text += fmt::format(", called by {}", printable(record.source_principal));
+    }
+    text += "\n";
     text += fmt::format(
         "to         {}/{}\n", record.destination_namespace, record.destination_workload);
     text += fmt::format("generation {}\n", record.generation);
@@ -267,6 +277,9 @@ std::string explain_text(const RequestRecord& record) {
                         printable(record.details));
     if (!record.transport_failure.empty()) {
         text += fmt::format(" ({})", printable(record.transport_failure));
+    }
+    if (!record.termination_details.empty()) {
+        text += fmt::format(" ({})", printable(record.termination_details));
     }
     return text + "\n";
 }

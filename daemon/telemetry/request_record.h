@@ -89,6 +89,7 @@ struct RequestRecord {
     std::string_view x_forwarded_for;
     std::string_view request_id;
     std::string_view requested_server_name;
+    std::string_view source_principal;  // of a caller at a gateway, by its certificate
 
     // Response.
     std::uint16_t status = 0;

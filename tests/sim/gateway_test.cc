@@ -85,8 +85,37 @@ public:
     void hand_out_contexts() {
         proxy::ProxyCore& core = *world.node(0).core;
         for (const TlsTermsPtr& terms : core.pinned()->snapshot->tls_terms()) {
-            core.set_tls(terms->key, net::make_tls(terms).value());
+            TlsTerms filled = *terms;
+            if (terms->mesh_identity && ca) {
+                auto svid = ca->issue(*terms->mesh_identity,
+                                      mtls::svid_ttl_default,
+                                      std::chrono::system_clock::now());
+                filled.certificates = svid->chain_pem();
+                filled.private_key = svid->key_pem();
+                filled.roots = ca->roots_pem();
+            }
+            auto made = net::make_tls(std::make_shared<const TlsTerms>(std::move(filled)));
+            core.set_tls(terms->key, made.value());
         }
+    }
+    // The gateway's TLS is ISTIO_MUTUAL, and its caller shows a certificate of the mesh.
+    void open_with_mesh_tls(const SpiffeId& caller) {
+        auto now = std::chrono::system_clock::now();
+        ca.emplace(mtls::CertificateAuthority::create_in_memory("cluster.local", now).value());
+        auto svid = ca->issue(caller, mtls::svid_ttl_default, now);
+        world.apply("caller.yaml",
+                    "apiVersion: v1\nkind: Secret\nmetadata: {name: caller}\nstringData:\n"
+                    "  tls.crt: |\n" +
+                        indented(svid->chain_pem()) + "  tls.key: |\n" + indented(svid->key_pem()) +
+                        "  ca.crt: |\n" + indented(ca->roots_pem()));
+        world.apply("rule.yaml",
+                    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+                    "metadata: {name: edge}\nspec:\n  host: edge\n  trafficPolicy:\n"
+                    "    tls: {mode: MUTUAL, credentialName: caller, subjectAltNames: "
+                    "['spiffe://cluster.local/ns/istio-system/sa/"
+                    "istio-ingressgateway-service-account']}\n");
+        open("  - port: {number: 9090, name: https, protocol: HTTPS}\n    hosts: ['*']\n"
+             "    tls: {mode: ISTIO_MUTUAL}\n");
     }
     Answer get(const std::string& path) {
         return world.ask("GET " + path + " HTTP/1.1\r\nhost: edge\r\nx-request-id: test\r\n\r\n",
@@ -95,6 +124,7 @@ public:
 
     World world;
     App app;
+    std::optional<mtls::CertificateAuthority> ca;
 };
 
 // Whom the certificate of the fake edge names: an SVID has a URI and no DNS name.
@@ -148,6 +178,51 @@ TEST(Gateway, speaks_http2_to_those_who_know_it_and_to_those_who_negotiate_it) {
             edge.world.finish();
         }
     }
+}
+
+TEST(Gateway, knows_its_caller_by_a_certificate_of_the_mesh) {
+    for (const char* account : {"shopper", "stranger"}) {
+        Edge edge;
+        edge.open_with_mesh_tls({"cluster.local", "town", account});
+        edge.world.apply(
+            "policy.yaml",
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+            "metadata: {name: edge, namespace: istio-system}\nspec:\n"
+            "  selector: {matchLabels: {istio: ingressgateway}}\n  rules:\n"
+            "  - from: [{source: {principals: [cluster.local/ns/town/sa/shopper]}}]\n");
+        int status = std::string_view(account) == "shopper" ? 200 : 403;
+        EXPECT_EQ(edge.get("/a").status, status) << edge.world.explain("test");
+        EXPECT_EQ(edge.app.requests.size(), status == 200 ? 1u : 0u);
+        edge.world.finish();
+    }
+}
+
+TEST(Gateway, a_404_names_the_gateway_that_had_no_route) {
+    Edge edge;
+    edge.open(plain_server);
+    auto from_outside = [&](const std::string& path) {
+        return edge.world.ask(
+            "GET " + path + " HTTP/1.1\r\nhost: edge.example.com\r\nx-request-id: test\r\n\r\n",
+            "10.0.0.2:9090");
+    };
+    edge.world.apply("to-shop.yaml", R"(
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: to-shop}
+spec:
+  hosts: [edge.example.com]
+  gateways: [web]
+  http: [{match: [{uri: {prefix: /open}}], route: [{destination: {host: shop}}]}]
+)");
+    EXPECT_EQ(from_outside("/closed").status, 404);
+    EXPECT_EQ(edge.world.flags("test"), "NR");
+    EXPECT_THAT(edge.world.explain("test"), HasSubstr("route      none at Gateway default/web"));
+    EXPECT_THAT(edge.world.explain("test"), HasSubstr("no route of the host's VirtualServices"));
+    EXPECT_THAT(edge.world.explain("test"), HasSubstr("at Gateway default/web http (port 9090)"));
+    edge.world.withdraw("to-shop.yaml");
+    EXPECT_EQ(from_outside("/open").status, 404);
+    EXPECT_THAT(edge.world.explain("test"), HasSubstr("no VirtualService serves this host"));
+    edge.world.finish();
 }
 
 TEST(Gateway, serves_what_virtual_services_bind_to_it) {

@@ -99,6 +99,9 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
     out->subset = subset_name;
     out->port = port;
     out->policy = effective_policy(rule, subset, port.port);
+    if (!out->policy.locality_lb) {
+        out->policy.locality_lb = in_.mesh.locality_lb;
+    }
     if (out->policy.tls && out->policy.tls->subject_alt_names.empty()) {
         out->policy.tls->subject_alt_names = record.subject_alt_names;
     }

@@ -86,7 +86,7 @@ void Assembler::name_service(const ServiceRecord& record, HostsByPort by_port) {
         add_wildcard(service.host.substr(1), std::move(by_port));
         return;
     }
-    if (service.resolution == model::Resolution::registry) {
+    if (service.name != service.host) {  // a Service of the registry, not a ServiceEntry
         std::string short_name = service.name + "." + service.ns;
         scope_.by_host[short_name + ".svc"] = by_port;
         scope_.by_host[std::move(short_name)] = by_port;

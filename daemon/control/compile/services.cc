@@ -190,8 +190,8 @@ Services compile_services(const ObjectStore& store,
         }
         const Object& object = *stored->object;
         const auto& spec = std::get<ServiceSpec>(object.spec);
-        if (spec.external_name) {
-            continue;  // an alias in DNS; the caller connects to what it resolves to
+        if (!spec.external_name.empty()) {
+            continue;  // external_names.h
         }
         ServiceRecord record;
         auto service = std::make_shared<model::Service>();

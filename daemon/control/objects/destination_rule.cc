@@ -1,5 +1,6 @@
 // DestinationRule: traffic policies and subsets (istio-semantics §5 to §8).
 #include "daemon/base/limits.h"
+#include "daemon/control/objects/connection_pool.h"
 #include "daemon/control/objects/decoders.h"
 #include "daemon/control/objects/load_balancer.h"
 #include "daemon/control/objects/validate.h"
@@ -59,9 +60,11 @@ void read_http_pool(FieldReader& pool, model::ConnectionPoolLimits& out) {
     http.accept_unenforced({"http2KeepAlive"});
 }
 
-std::optional<model::ConnectionPoolLimits> read_pool(FieldReader& policy) {
-    FieldReader pool(
-        policy.report(), policy.take("connectionPool"), policy.path_of("connectionPool"));
+}  // namespace
+
+std::optional<model::ConnectionPoolLimits> read_connection_pool(FieldReader& parent,
+                                                                std::string_view name) {
+    FieldReader pool(parent.report(), parent.take(name), parent.path_of(name));
     if (!pool.present()) {
         return std::nullopt;
     }
@@ -73,6 +76,8 @@ std::optional<model::ConnectionPoolLimits> read_pool(FieldReader& policy) {
     }
     return limits;
 }
+
+namespace {
 
 void read_old_consecutive_errors(FieldReader& outlier, model::OutlierDetection& out) {
     auto old = outlier.integer("consecutiveErrors", 0, int32_max);
@@ -220,7 +225,7 @@ TrafficPolicySpec read_policy(const DecodeContext& context,
     out.source = context.ref_at(node.line);
     FieldReader policy(context.report, &node, path);
     out.load_balancer = read_load_balancer(policy);
-    out.pool = read_pool(policy);
+    out.pool = read_connection_pool(policy, "connectionPool");
     out.outlier = read_outlier(policy);
     out.tls = read_tls(policy);
     if (level == PolicyLevel::port) {

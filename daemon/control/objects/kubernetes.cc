@@ -338,7 +338,20 @@ ObjectSpec decode_service(const DecodeContext& context) {
     ServiceSpec service;
     FieldReader spec(context.report, context.root.find("spec"), "spec", lenient);
     service.type = spec.text_or("type", "ClusterIP");
-    service.external_name = service.type == "ExternalName";
+    std::string external_name = to_lower(spec.text_or("externalName", ""));
+    if (external_name.ends_with('.')) {
+        external_name.pop_back();
+    }
+    if (service.type == "ExternalName") {
+        if (!is_dns_name(external_name)) {
+            spec.error("externalName",
+                       external_name.empty()
+                           ? std::string("a Service of type ExternalName needs it")
+                           : fmt::format("\"{:.80}\" is no DNS name", external_name),
+                       "the name that the Service stands for");
+        }
+        service.external_name = std::move(external_name);
+    }
     service.publish_not_ready = spec.boolean("publishNotReadyAddresses").value_or(false);
     service.selector = spec.labels("selector");
     read_cluster_addresses(spec, service);

@@ -37,7 +37,7 @@ struct ServiceSpec {
     std::string type = "ClusterIP";
     std::vector<IpAddress> addresses;  // clusterIPs, else clusterIP; empty when headless
     bool headless = false;
-    bool external_name = false;
+    std::string external_name;  // type ExternalName: the name it stands for, lower-case
     bool publish_not_ready = false;
     model::Labels selector;
     std::vector<model::ServicePort> ports;  // UDP and SCTP ports have Protocol::udp

@@ -155,10 +155,11 @@ void read_distribute(FieldReader& reader, model::LocalityLb& out) {
     });
 }
 
-std::optional<model::LocalityLb> read_locality_lb(FieldReader& balancer) {
-    FieldReader reader(balancer.report(),
-                       balancer.take("localityLbSetting"),
-                       balancer.path_of("localityLbSetting"));
+}  // namespace
+
+std::optional<model::LocalityLb> read_locality_lb(FieldReader& parent) {
+    FieldReader reader(
+        parent.report(), parent.take("localityLbSetting"), parent.path_of("localityLbSetting"));
     if (!reader.present()) {
         return std::nullopt;
     }
@@ -190,8 +191,6 @@ std::optional<model::LocalityLb> read_locality_lb(FieldReader& balancer) {
     }
     return out;
 }
-
-}  // namespace
 
 std::optional<LoadBalancerSpec> read_load_balancer(FieldReader& policy) {
     using model::LoadBalancing;

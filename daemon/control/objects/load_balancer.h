@@ -9,5 +9,7 @@
 namespace orlop::control {
 
 std::optional<LoadBalancerSpec> read_load_balancer(FieldReader& policy);
+// `localityLbSetting` of a load balancer, or of the MeshConfig.
+std::optional<model::LocalityLb> read_locality_lb(FieldReader& parent);
 
 }  // namespace orlop::control

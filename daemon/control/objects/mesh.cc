@@ -2,6 +2,7 @@
 #include "daemon/control/objects/mesh.h"
 
 #include "daemon/control/objects/decoders.h"
+#include "daemon/control/objects/load_balancer.h"
 #include "daemon/control/objects/validate.h"
 
 #include <fmt/core.h>
@@ -146,6 +147,7 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
     if (auto policy = decode_retry_policy(context, retry, "spec.defaultRetry")) {
         mesh.default_retry = *std::move(policy);
     }
+    mesh.locality_lb = read_locality_lb(spec);
     read_exclusions(spec, mesh.exclusions);
     mesh.gateway = decode_gateway_role(spec);
     return out;

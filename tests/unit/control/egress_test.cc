@@ -258,6 +258,63 @@ TEST(ServiceEntry, names_are_looked_up_and_answers_become_endpoints) {
     EXPECT_EQ(addresses_of(host->whole.get()), "192.0.2.7:80 192.0.2.9:80 ");
 }
 
+std::string alias(const std::string& name, const std::string& target) {
+    return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name +
+           "}\nspec: {type: ExternalName, externalName: " + target +
+           ", ports: [{port: 80, name: http}]}\n---\n";
+}
+
+TEST(ExternalName, is_looked_up_and_answers_to_its_names_in_the_registry) {
+    Mesh mesh;
+    mesh.file(
+        "a",
+        alias("api", "api.example.com.") +
+            routes("{hosts: [api], http: [{timeout: 2s, route: [{destination: {host: api}}]}]}"));
+    mesh.build();
+    EXPECT_EQ(mesh.names(), (std::set<std::string>{"api.example.com"}));
+    mesh.answers["api.example.com"] = {ip("192.0.2.1")};
+    const auto& snapshot = mesh.build();
+    for (const char* name : {"api", "api.default", "api.default.svc.cluster.local"}) {
+        const auto* host = snapshot.find_virtual_host("default", name, 80);
+        ASSERT_NE(host, nullptr) << name;
+        EXPECT_EQ(addresses_of(host->whole.get()), "192.0.2.1:80 ") << name;
+        EXPECT_EQ(host->routes.at(0).timeout, std::chrono::seconds(2)) << name;
+    }
+    auto target = snapshot.resolve_outbound("default", *SocketAddress::parse("192.0.2.1:80"));
+    ASSERT_NE(target.service, nullptr) << "whoever looked the alias up connects to that address";
+    EXPECT_EQ(target.service->host, "api.default.svc.cluster.local");
+}
+
+TEST(ExternalName, of_a_service_of_the_mesh_has_its_endpoints) {
+    Mesh mesh;
+    mesh.file("a",
+              "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n"
+              "spec: {clusterIP: 10.96.0.1, selector: {app: shop}, "
+              "ports: [{port: 80, targetPort: 9090, name: http}]}\n---\n" +
+                  pod("shop", "10.0.0.1", "default") +
+                  alias("store", "shop.default.svc.cluster.local"));
+    const auto& snapshot = mesh.build();
+    EXPECT_TRUE(mesh.names().empty()) << "nobody asks DNS for it";
+    const auto* host = snapshot.find_virtual_host("default", "store", 80);
+    ASSERT_NE(host, nullptr);
+    EXPECT_EQ(addresses_of(host->whole.get()), "10.0.0.1:9090 ");
+    auto target = snapshot.resolve_outbound("default", *SocketAddress::parse("10.96.0.1:80"));
+    EXPECT_EQ(target.service->host, "shop.default.svc.cluster.local");
+}
+
+TEST(ExternalName, that_cannot_be_followed_says_so) {
+    EXPECT_THAT(errors_of("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
+                          "spec: {type: ExternalName}\n"),
+                HasSubstr("spec.externalName: a Service of type ExternalName needs it"));
+    EXPECT_THAT(errors_of(alias("a", "'http://b'")), HasSubstr("is no DNS name"));
+    Mesh mesh;
+    mesh.file("a",
+              "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
+              "spec: {type: ExternalName, externalName: b.example}\n");
+    mesh.build();
+    EXPECT_THAT(mesh.findings(), HasSubstr("[ORL036]"));
+}
+
 TEST(ServiceEntry, dns_round_robin_takes_one_address) {
     Mesh mesh;
     mesh.file("a", entry("{hosts: [a.example], resolution: DNS_ROUND_ROBIN, " + http + "}"));

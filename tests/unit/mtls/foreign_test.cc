@@ -218,6 +218,28 @@ TEST_F(Foreign, recognises_a_uri) {
     EXPECT_FALSE(connect(terms, server).established);
 }
 
+// ISTIO_MUTUAL: the mesh's own roots vouch for the client, so its certificate says who it is.
+TEST_F(Foreign, knows_who_calls_only_where_the_roots_are_the_meshs) {
+    TlsTerms mutual = server_terms();
+    mutual.peer = TlsPeer::required;
+    mutual.roots = root_.pem();
+    TlsTerms mesh = mutual;
+    mesh.mesh_identity = SpiffeId{"cluster.local", "istio-system", "gateway"};
+    TlsTerms cart = with_certificate(client_terms(), signed_by(root_, Craft{}));
+    TlsTerms nameless = with_certificate(client_terms(), visitor_);  // a DNS name and no URI
+    auto peer = [&](const TlsTerms& from, const TlsTerms& to) -> std::string {
+        auto client = client_of(context_for(from));
+        auto server = server_of(context_for(to));
+        shake_hands(client, server);
+        return server.peer() ? server.peer()->id.to_string() : "";
+    };
+    EXPECT_EQ(peer(cart, mesh), "spiffe://cluster.local/ns/shop/sa/cart");
+    EXPECT_EQ(peer(cart, mutual), "")
+        << "roots that an operator chose vouch for nobody in the mesh";
+    EXPECT_TRUE(connect(nameless, mutual).established);
+    EXPECT_FALSE(connect(nameless, mesh).established);
+}
+
 TEST_F(Foreign, sends_the_name_it_wants) {
     auto client = client_of(context_for(client_terms()));
     Bytes hello = drain(client);
