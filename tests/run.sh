@@ -143,7 +143,7 @@ stage_tsan() {
     build tsan "$sanitized" && run_ctest tsan tsan '^(unit|sim)$' "$jobs"
 }
 sanitized='^orlop_test_(base|model|codec|runtime|mtls|telemetry|decide|net|control|datapath'
-sanitized+='|proxy|admin|lab|app|sim)$'
+sanitized+='|proxy|admin|lab|app|bench|sim)$'
 
 stage_fuzz() {
     build fuzz '_fuzz$' || return 0

@@ -120,5 +120,5 @@ def events(session, repetitions):
                 record["dropped"] = f"{record['foreign_cores']:.2f} cores of foreign work"
             session.bench.append(record)
             shown = {k: v for k, v in record.items() if k.endswith(("ratio", "_us", "_ms", "error"))
-                     and not k.startswith("cpu_")}
+                     and not k.startswith(("cpu_", "cdf_"))}
             print(f"{record['load']['name']:24} {shown}", flush=True)

@@ -5,6 +5,7 @@ keeps its own ports, so all of them stay up and repetitions can be shuffled. To 
 its two configurations under bench/opponents and a line in PAIRS.
 """
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ COMMANDS = {
     "nginx": lambda config: ["nginx", "-p", RUN, "-c", config],
     "nghttpx": lambda config: ["nghttpx", f"--conf={config}", "--errorlog-file=/dev/stderr",
                                "--log-level=ERROR"],
+    "envoy": lambda config: ["envoy", "-c", config, "--concurrency", "1", "--disable-hot-restart",
+                             "--log-level", "error"],
 }
 # name -> (program, stem of its configuration files)
 PAIRS = {
@@ -33,8 +36,10 @@ PAIRS = {
 HANDSHAKE_PAIRS = ("pair-mtls-h1-haproxy", "pair-mtls-h1-nginx")
 # Our own bare hops: what any hop costs, by name -> program.
 FLOORS = {"floor-epoll": "bench-forwarder", "floor-io_uring": "bench-ring-forwarder"}
-# Meshes with their own control plane: slots, filled when a binary is on the PATH.
-SLOTS = ("envoy", "ztunnel")
+# Not packaged for Debian 12: slots, filled when a binary is on the PATH. Envoy then runs as a pair;
+# nobody has configured a ztunnel without its control plane yet.
+SLOTS = {"envoy": "pair-mtls-h2", "ztunnel": None}
+SUFFIX = {"haproxy": ".cfg", "nginx": ".conf", "nghttpx": ".conf", "envoy": ".yaml"}
 
 
 @dataclass
@@ -93,11 +98,14 @@ class Opponents:
         if shutil.which(program) is None:
             contender.absent = f"no binary '{program}'"
             return contender
-        suffix = ".cfg" if program == "haproxy" else ".conf"
+        return self._start_pair(contender, program, stem, client_stem or stem)
+
+    def _start_pair(self, contender, program, stem, client_stem):
+        suffix = SUFFIX[program]
         self._start_side(contender, program, f"{stem}-server{suffix}", contender.server,
                          contender.port + 1000)
-        self._start_side(contender, program, f"{client_stem or stem}-client{suffix}",
-                         contender.client, contender.port)
+        self._start_side(contender, program, f"{client_stem}-client{suffix}", contender.client,
+                         contender.port)
         return contender
 
     def handshake_pair(self, name, mode):
@@ -108,10 +116,11 @@ class Opponents:
             self.topology.stop(process)
         contender.mesh.clear()
 
-    @staticmethod
-    def slot(name, layout):
-        binary = shutil.which(name)
-        reason = f"no binary '{name}'" if binary is None else f"{binary}: no configuration here yet"
+    def slot(self, name, layout):
+        binary, stem = shutil.which(name), SLOTS[name]
+        if binary and stem:
+            return self._start_pair(self._listening(f"{stem}-{name}", layout), name, stem, stem)
+        reason = f"{binary}: no configuration here yet" if binary else f"no binary '{name}'"
         return Contender(name, layout, "", 0, absent=reason)
 
     def _listening(self, name, layout):
@@ -127,7 +136,7 @@ class Opponents:
                   "CERTS": self.certificates, "DIR": folder}
         for key, value in values.items():
             text = text.replace(f"@{key}@", str(value))
-        if "@" in text.replace("@ ", ""):
+        if re.search("@[A-Z_]+@", text):
             raise BenchError(f"{program}/{file}: a placeholder was not filled in")
         config = folder / file
         config.write_text(text)

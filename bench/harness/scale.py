@@ -5,9 +5,10 @@ import time
 
 import measure
 from big_config import big_configuration
+from capture_watch import Watch
 from enrol import enrol_one_by_one
 from opponents import COMMANDS, CONFIGS
-from topology import RUN, BenchError
+from topology import RUN, BenchError, netns_path
 
 PODS_PER_STEP = (10, 100, 1000)
 SIDECARS = 100  # more would only repeat the same number
@@ -79,15 +80,17 @@ def enrolled_pods(session, count):
         mesh.stop("a")
         daemon = mesh.start("a")
         idle = measure.memory_kb(daemon.pid)
-        available, begin = measure.mem_available_kb(), time.monotonic()
-        for i, name in enumerate(names):
-            mesh.add_pod(name, "a", topology.address("a", FIRST_NUMBER + i))
-        enrolled = wait_captured(session, count)
-        record["enrol_s"] = time.monotonic() - begin
-        record["pods"], record["pods_wanted"] = enrolled, count
-        if enrolled < count:
-            record["error"] = f"{enrolled} of {count} pods enrolled within {ENROL_SECONDS_MAX} s"
-            return record
+        available = measure.mem_available_kb()
+        watch = Watch([netns_path(name) for name in names], ENROL_SECONDS_MAX)
+        begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if watch.ready:
+            for i, name in enumerate(names):
+                mesh.add_pod(name, "a", topology.address("a", FIRST_NUMBER + i))
+            record["written_s"] = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - begin) / 1e9
+        captured, complaint = watch.captured_ns()
+        if captured is None:
+            return record | {"error": complaint}
+        record["enrol_s"], record["pods"] = (captured - begin) / 1e9, count
         record["pss_kb"] = measure.pss_kb(daemon.pid)
         record["pss_kb_per_pod"] = (record["pss_kb"] - idle["pss_kb"]) / count
         record["mem_available_kb"] = available - measure.mem_available_kb() + idle["pss_kb"]
@@ -98,14 +101,3 @@ def enrolled_pods(session, count):
         for name in names:
             mesh.remove_pod(name, "a")
     return record
-
-
-def wait_captured(session, count):
-    """Counts pods by the sockets the daemon holds in their namespaces: the last one made counts."""
-    deadline = time.monotonic() + ENROL_SECONDS_MAX
-    waiting = [f"y{i}" for i in range(count)]
-    while waiting and time.monotonic() < deadline:
-        while waiting and session.is_captured(waiting[-1]):
-            waiting.pop()
-        time.sleep(0.02)
-    return count - len(waiting)
