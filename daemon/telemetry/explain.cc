@@ -29,11 +29,12 @@ std::uint64_t hash_id(std::string_view id) {
 // Packer and Unpacker walk the same list of fields (see walk below), so the two cannot differ.
 class Packer {
 public:
-    void operator()(std::string_view text) {
+    std::size_t operator()(std::string_view text) {
         const std::size_t size = std::min({text.size(), text_left_, RequestRecord::path_bytes_max});
         text_left_ -= size;
         (*this)(static_cast<std::uint16_t>(size));
         copy(text.data(), size);
+        return size;
     }
     template <class T>
         requires std::is_trivially_copyable_v<T>
@@ -60,11 +61,12 @@ private:
 class Unpacker {
 public:
     explicit Unpacker(std::string_view bytes) : bytes_(bytes) {}
-    void operator()(std::string_view& text) {
+    std::size_t operator()(std::string_view& text) {
         std::uint16_t size = 0;
         (*this)(size);
         text = bytes_.substr(0, size);
         bytes_.remove_prefix(size);
+        return size;
     }
     template <class T>
         requires std::is_trivially_copyable_v<T>
@@ -78,7 +80,9 @@ private:
 };
 
 template <class Archive, class Object> void walk_object(Archive& archive, Object& object) {
-    archive(object.kind);
+    if (archive(object.kind) == 0) {
+        return;  // none was asked: most requests have a few of them at most
+    }
     archive(object.ns);
     archive(object.name);
     archive(object.file);
@@ -110,6 +114,7 @@ template <class Archive, class Record> void walk(Archive& archive, Record& recor
     archive(record.path);
     archive(record.authority);
     archive(record.status);
+    archive(record.grpc_status);
     archive(record.flags);
     archive(record.details);
     archive(record.termination_details);
@@ -271,8 +276,10 @@ std::string explain_text(const RequestRecord& record) {
         }
         text += try_text(record.try_list[i], last ? record.tries : i + 1);
     }
-    text += fmt::format("result     {} flags {} details {}",
+    text += fmt::format("result     {}{} flags {} details {}",
                         record.status,
+                        record.grpc_status ? fmt::format(" grpc-status {}", *record.grpc_status)
+                                           : std::string(),
                         record.flags.to_text().view(),
                         printable(record.details));
     if (!record.transport_failure.empty()) {

@@ -338,7 +338,9 @@ TEST(Grpc, a_call_passes_with_its_trailers_and_is_counted_as_grpc) {
                          {{"grpc-status", "5"}, {"grpc-message", "none"}});
         });
     auto got = talk(shop.world, [](Http2Peer& peer) {
-        ask(peer, "POST", "/s/M", call_fields(), grpc_frame("a") + grpc_frame(""));
+        auto fields = call_fields();
+        fields.push_back({"x-request-id", "call-1"});
+        ask(peer, "POST", "/s/M", fields, grpc_frame("a") + grpc_frame(""));
     });
     ASSERT_EQ(got.size(), 1U);
     EXPECT_EQ(got[0].status, 200);
@@ -349,6 +351,8 @@ TEST(Grpc, a_call_passes_with_its_trailers_and_is_counted_as_grpc) {
     EXPECT_EQ(app.requests[0].fields["te"], "trailers");
     std::string text = telemetry::prometheus_text(shop.world.metrics, {}, {});
     EXPECT_NE(text.find("request_protocol=\"grpc\""), std::string::npos);
+    EXPECT_NE(shop.world.explain("call-1").find("result     200 grpc-status 5"), std::string::npos)
+        << shop.world.explain("call-1");
     EXPECT_NE(text.find("grpc_response_status=\"5\""), std::string::npos);
     auto line = [&](const std::string& name) {
         auto at = text.find("\n" + name + "{");
