@@ -2,6 +2,7 @@
 """Turns a results file into a Markdown report, a summary and SVG plots.
 
     bench/report.py bench/results/full-....jsonl
+    bench/report.py bench/results/full-....jsonl --readme   # and puts the table into README.md
 
 Only runs of the same file are compared. A ratio is the median of the ratios inside each
 repetition, with a bootstrap 90 % interval; a goal passes only if the worse end of its interval
@@ -17,6 +18,10 @@ from reporting import single_rows
 from reporting.charts import charts
 from reporting.goals import GOALS, MISSING, Row, goal_row
 from reporting.table import Table, broken, read
+
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- last full run: begin -->", "<!-- last full run: end -->"
 
 
 def rows_of(table):
@@ -162,6 +167,33 @@ def summary(table, rows, first):
             "rows": [vars(row) for row in rows], "medians": medians}
 
 
+def readme_part(table, rows, first, folder):
+    """What README.md shows of a run: its table, misses included, and one plot."""
+    lines = [f"Commit {first['commit']}, {first['time'][:10]}, {first['cores']} cores of"
+             f" {first['cpu']}, Linux {first['kernel']}; S is the best sidecar pair of the same"
+             " run. Made again by `sudo bench/run.sh full`.", "",
+             "| # | metric | wanted | orlop | against | ratio (90 %) | |", "|---|" + "---|" * 6]
+    lines += [row.markdown() for row in rows if row.verdict != MISSING]
+    plots = [name for name in ("cpu-same.svg", "latency-same.svg") if (folder / name).is_file()]
+    lines += [""] + [f"![CPU of one request]({folder.relative_to(ROOT)}/{name})"
+                     for name in plots[:1]]
+    return "\n".join([*warnings(table), *lines])
+
+
+def put_into_readme(text, part):
+    before, rest = text.split(BEGIN, 1)
+    return before + BEGIN + "\n" + part + "\n" + END + rest.split(END, 1)[1]
+
+
+def main():
+    source = Path(sys.argv[1]).resolve()
+    records, folder = read(source), source.with_suffix("")
+    print(write(records, folder))
+    if "--readme" in sys.argv[2:]:
+        table, readme = Table(records), ROOT / "README.md"
+        part = readme_part(table, rows_of(table), records[0], folder)
+        readme.write_text(put_into_readme(readme.read_text(), part))
+
+
 if __name__ == "__main__":
-    source = Path(sys.argv[1])
-    print(write(read(source), source.with_suffix("")))
+    main()

@@ -125,5 +125,7 @@ def why_no_figure(table, goal, ours, rival, missing):
         return "no figure: " + "; ".join(f"{name}: {why}" for name, why in sorted(missing.items()))
     if rival is None:
         return "no figure: no pair in this run"
+    if table.values(rival, goal.layout, goal.against_load or goal.load, goal.value):
+        return f"no figure: {rival} added nothing to direct in any repetition"
     return f"no figure: {rival}: " + table.why_absent(rival, goal.layout,
                                                       goal.against_load or goal.load)

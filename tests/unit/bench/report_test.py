@@ -89,6 +89,16 @@ class Report(unittest.TestCase):
             self.assertIn("Rows that this suite does not measure: 1, 2, 3,", text)
             self.assertTrue((Path(folder) / "r" / "summary.json").is_file())
 
+    def test_the_readme_gets_the_table_between_its_marks_and_keeps_the_rest(self):
+        records = [run("orlop", 200), run("pair-mtls-a", 100), FINISHED]
+        table = Table(records)
+        part = report.readme_part(table, [goal_row(table, GOAL)], records[0], report.ROOT / "none")
+        text = report.put_into_readme(f"a\n{report.BEGIN}\nold\n{report.END}\nb\n", part)
+        self.assertIn("| 2 | requests/s, two | step >= 1.25 x S; aim >= 1.8 x S | 200.0 |", text)
+        self.assertNotIn("old", text)
+        self.assertTrue(text.startswith("a\n") and text.endswith(f"{report.END}\nb\n"))
+        self.assertIn(report.BEGIN, (report.ROOT / "README.md").read_text())
+
 
 if __name__ == "__main__":
     unittest.main()
