@@ -4,6 +4,7 @@
 #include "daemon/app/version.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
+#include "daemon/proxy/outside.h"
 #include "daemon/runtime/uring_backend.h"
 
 #include <sys/signalfd.h>
@@ -27,6 +28,7 @@ namespace {
 // Changes of several files that belong together are taken as one.
 constexpr Duration settle_time = std::chrono::milliseconds(5);
 constexpr Duration housekeeping_interval = std::chrono::milliseconds(250);
+constexpr unsigned series_turns = 240;  // once a minute
 
 std::size_t usable_cpus() {
     cpu_set_t cpus;
@@ -387,6 +389,9 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
         if (self->control_->needs_polling() && turns % 4 == 0) {
             self->changed_->set();
         }
+        if (turns % series_turns == 0) {
+            self->retire_series();
+        }
         if (turns % 8 == 0) {
             self->certificates_->renew_due();
             self->tls_contexts_->renew(*self->control_->snapshot());
@@ -397,6 +402,29 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
             self->enrolment_->reconcile(*self->control_->snapshot());  // retries failed pods
         }
     }
+}
+
+// Series of pods and destinations that are gone go some time after them (telemetry/metrics.h).
+void Daemon::retire_series() {
+    const model::Snapshot& snapshot = *control_->snapshot();
+    auto live = std::make_shared<telemetry::LiveNames>();
+    for (const auto& workload : snapshot.workloads()) {
+        live->workloads.insert(workload->ns + "/" + workload->workload_name);
+    }
+    if (const auto& gateway = snapshot.gateway_workload()) {
+        live->workloads.insert(gateway->ns + "/" + gateway->workload_name);
+    }
+    for (const auto& service : snapshot.services()) {
+        live->services.insert(service->host);
+    }
+    for (std::string_view outside : {proxy::passthrough_cluster, proxy::blackhole_cluster}) {
+        live->services.insert(std::string(outside));
+    }
+    for (const auto& destination : snapshot.destinations()) {
+        live->clusters.insert(destination->cluster_name);
+    }
+    cores_->tell_all(
+        [live](proxy::ProxyCore& core) { core.metrics().retire(*live, core.loop().now()); });
 }
 
 // --- the end ---

@@ -59,6 +59,7 @@ private:
     void write_node_status();
     void stop();
     void finish_spans(Duration left);
+    void retire_series();
 
     static runtime::Task<void> watch_directory(Daemon* self, control::ConfigDirectory* directory);
     static runtime::Task<void> run_refresh(Daemon* self);

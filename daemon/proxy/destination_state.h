@@ -47,9 +47,9 @@ public:
 
     decide::BudgetSnapshot budget;  // live requests of this source to this destination
     std::shared_ptr<PoolUsage> usage = std::make_shared<PoolUsage>();
-    telemetry::ClusterSeries* series = nullptr;
+    telemetry::Held<telemetry::ClusterSeries> series;
     // Answered without any endpoint; HTTP and gRPC.
-    std::array<telemetry::TrafficSeries*, 2> local_replies{};
+    std::array<telemetry::Held<telemetry::TrafficSeries>, 2> local_replies{};
 
 private:
     bool follows(const model::Destination& destination) const;

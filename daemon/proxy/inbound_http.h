@@ -51,7 +51,7 @@ private:
     model::HttpRoute route_;
     std::shared_ptr<model::Destination> destination_;
     std::shared_ptr<DestinationState> state_;
-    std::array<telemetry::TrafficSeries*, 2> series_{};  // HTTP and gRPC
+    std::array<telemetry::Held<telemetry::TrafficSeries>, 2> series_{};  // HTTP and gRPC
 };
 
 // What the verdict on a request says, into its record and, for AUDIT and dry run, into the log.

@@ -36,7 +36,7 @@ private:
     struct Swept {
         model::EndpointHealthPtr cell;
         model::DestinationHealthPtr verdicts;
-        telemetry::ClusterSeries* series;
+        telemetry::Held<telemetry::ClusterSeries> series;
         std::string cluster;
         IpAddress caller;
         Duration interval;

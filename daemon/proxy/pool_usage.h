@@ -41,7 +41,7 @@ private:
 
     model::ConnectionPoolLimits limits_;
     decide::PoolLoad load_;
-    telemetry::ClusterSeries* series_ = nullptr;
+    telemetry::Held<telemetry::ClusterSeries> series_;
     Open connections_open_{telemetry::ClusterGauge::cx_open};
     Open pending_open_{telemetry::ClusterGauge::rq_pending_open};
     Open active_open_{telemetry::ClusterGauge::rq_open};

@@ -14,13 +14,14 @@ namespace orlop::proxy {
 class TcpMeter {
 public:
     TcpMeter(runtime::Loop& loop, telemetry::TrafficSeries& series)
-        : loop_(loop), series_(series), timer_(&TcpMeter::on_time, this) {
-        series_.tcp_opened();
+        : loop_(loop), series_(&series), timer_(&TcpMeter::on_time, this) {
+        series_->tcp_opened();
         arm();
     }
     ~TcpMeter() {
         report();
-        for (telemetry::TrafficSeries* one : {&series_, other_end_}) {
+        for (const auto* held : {&series_, &other_end_}) {
+            telemetry::TrafficSeries* one = *held;
             if (one != nullptr) {
                 one->tcp_closed();
             }
@@ -41,7 +42,8 @@ private:
         static_cast<TcpMeter*>(self)->arm();
     }
     void report() {
-        for (telemetry::TrafficSeries* one : {&series_, other_end_}) {
+        for (const auto* held : {&series_, &other_end_}) {
+            telemetry::TrafficSeries* one = *held;
             if (one != nullptr) {
                 one->tcp_bytes(outcome_.to_second - received_, outcome_.to_first - sent_);
             }
@@ -51,8 +53,8 @@ private:
     }
 
     runtime::Loop& loop_;
-    telemetry::TrafficSeries& series_;
-    telemetry::TrafficSeries* other_end_ = nullptr;
+    telemetry::Held<telemetry::TrafficSeries> series_;
+    telemetry::Held<telemetry::TrafficSeries> other_end_;
     runtime::Timer timer_;
     RelayOutcome outcome_;
     std::uint64_t received_ = 0;

@@ -70,8 +70,8 @@ public:
     }
     std::uint32_t active = 0;  // requests at this endpoint
     struct Traffic {           // cached
-        telemetry::TrafficSeries* source = nullptr;
-        telemetry::TrafficSeries* destination = nullptr;  // same node: the other end's view
+        telemetry::Held<telemetry::TrafficSeries> source;
+        telemetry::Held<telemetry::TrafficSeries> destination;  // same node: the other end's view
     };
     std::array<Traffic, 2> traffic{};  // HTTP and gRPC
     decide::Wire traffic_wire = decide::Wire::refused;

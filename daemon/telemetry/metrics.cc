@@ -4,6 +4,7 @@
 
 #include <array>
 #include <unordered_map>
+#include <vector>
 
 namespace orlop::telemetry {
 
@@ -103,6 +104,12 @@ TrafficLabels overflow_labels(const TrafficLabels& labels) {
                          .security = labels.security};
 }
 
+std::string peer_name(const PeerLabels& peer) {
+    return peer.workload.empty()
+               ? std::string()
+               : std::string(peer.workload_namespace) + "/" + std::string(peer.workload);
+}
+
 template <class Table> auto* find_or_null(Table& table, const std::string& key) {
     const auto found = table.find(key);
     return found == table.end() ? nullptr : found->second.get();
@@ -113,6 +120,24 @@ template <class Table> auto* find_or_null(Table& table, const std::string& key) 
 // ---- one pair of peers ----
 
 TrafficSeries::TrafficSeries(std::string labels) : labels_(std::move(labels)) {}
+
+TrafficSeries::TrafficSeries(std::string labels, const TrafficLabels& names)
+    : labels_(std::move(labels)), source_(peer_name(names.source)),
+      destination_(peer_name(names.destination)), service_(names.destination_service) {}
+
+bool TrafficSeries::is_live(const LiveNames& live) const {
+    return (source_.empty() || live.workloads.contains(source_)) &&
+           (destination_.empty() || live.workloads.contains(destination_)) &&
+           (service_.empty() || live.services.contains(service_));
+}
+
+std::uint64_t TrafficSeries::activity() const {
+    std::uint64_t sum = opened() + closed() + received() + sent();
+    for (const Variant* one = first_variant(); one != nullptr; one = one->next) {
+        sum += one->requests.value();
+    }
+    return sum;
+}
 
 TrafficSeries::~TrafficSeries() {
     Variant* one = variants_.load(std::memory_order_relaxed);
@@ -200,11 +225,22 @@ void ClusterSeries::count_status(std::uint16_t status) {
     }
 }
 
+std::uint64_t ClusterSeries::activity() const {
+    std::uint64_t sum = 0;
+    for (const Counter& counter : counters_) {
+        sum += counter.value();
+    }
+    return sum;
+}
+
 // ---- one core ----
 
 struct CoreMetrics::Index {
     std::unordered_map<std::string, std::unique_ptr<TrafficSeries>> traffic;
     std::unordered_map<std::string, std::unique_ptr<ClusterSeries>> clusters;
+    // Out of the lists, perhaps still under the eyes of a reader.
+    std::vector<std::unique_ptr<TrafficSeries>> dropped_traffic;
+    std::vector<std::unique_ptr<ClusterSeries>> dropped_clusters;
 };
 
 CoreMetrics::CoreMetrics() : index_(std::make_unique<Index>()) {}
@@ -215,14 +251,15 @@ TrafficSeries* CoreMetrics::traffic(const TrafficLabels& labels) {
     if (TrafficSeries* known = find_or_null(index_->traffic, key)) {
         return known;
     }
-    if (index_->traffic.size() >= limits::metric_traffic_per_core_max) {
+    const bool full = index_->traffic.size() >= limits::metric_traffic_per_core_max;
+    if (full) {
         add(CoreCounter::series_overflow);
         key = render(overflow_labels(labels));
         if (TrafficSeries* known = find_or_null(index_->traffic, key)) {
             return known;
         }
     }
-    auto made = std::make_unique<TrafficSeries>(key);
+    auto made = std::make_unique<TrafficSeries>(key, full ? TrafficLabels{} : labels);
     TrafficSeries* out = made.get();
     out->next_.store(traffic_.load(std::memory_order_relaxed), std::memory_order_relaxed);
     index_->traffic.emplace(std::move(key), std::move(made));
@@ -248,6 +285,52 @@ ClusterSeries* CoreMetrics::cluster(std::string_view name) {
     index_->clusters.emplace(std::move(key), std::move(made));
     clusters_.store(out, std::memory_order_release);
     return out;
+}
+
+namespace {
+
+// True when the series has been gone and unused for series_kept.
+bool is_over(Retirement& retirement, std::uint64_t activity, Instant now) {
+    if (retirement.since == Instant::min() || retirement.activity != activity) {
+        retirement = {now, activity};
+        return false;
+    }
+    return now - retirement.since >= series_kept;
+}
+
+}  // namespace
+
+std::size_t CoreMetrics::retire(const LiveNames& live, Instant now) {
+    // Whoever began to read after the last call cannot have met what that call took out.
+    if (readers_.load() == 0) {
+        index_->dropped_traffic.clear();
+        index_->dropped_clusters.clear();
+    }
+    std::size_t dropped = 0;
+    const auto sweep = [&](auto& head, auto& table, auto& graves, const auto& key_of) {
+        auto* link = &head;
+        while (auto* one = link->load(std::memory_order_relaxed)) {
+            if (one->holders_ > 0 || one->is_live(live)) {
+                one->retirement_ = {};
+            } else if (is_over(one->retirement_, one->activity(), now)) {
+                link->store(one->next_.load(std::memory_order_relaxed));
+                auto entry = table.extract(key_of(*one));
+                graves.push_back(std::move(entry.mapped()));
+                ++dropped;
+                continue;
+            }
+            link = &one->next_;
+        }
+    };
+    sweep(traffic_,
+          index_->traffic,
+          index_->dropped_traffic,
+          [](const TrafficSeries& one) -> const std::string& { return one.labels(); });
+    sweep(clusters_,
+          index_->clusters,
+          index_->dropped_clusters,
+          [](const ClusterSeries& one) -> const std::string& { return one.name(); });
+    return dropped;
 }
 
 void CoreMetrics::count_path(PathTaken path) {

@@ -4,9 +4,10 @@
 // Every core has a CoreMetrics that only its thread writes: plain loads and stores of relaxed
 // atomics, no lock, no read-modify-write. The admin thread reads all of them at any time through
 // write_prometheus(), which adds the cores up. Series are made once and cached by the caller, so
-// that a request costs a few increments; they live as long as the Metrics. Labels come only from
-// configured names (workloads, services, clusters), never from Host or path; at the bounds of
-// limits.h further ones are counted under the one series "other".
+// that a request costs a few increments. Who caches one holds it (Held); one that nobody holds,
+// whose peers are gone, is dropped after series_kept without use. Labels come only from configured
+// names (workloads, services, clusters), never from Host or path; at the bounds of limits.h further
+// ones are counted under the one series "other".
 //
 //     TrafficSeries* traffic = core.traffic(labels);   // once per (reporter, source, destination)
 //     traffic->count_request({.status = 200, .duration_ms = 1.5, ...});  // per request
@@ -14,6 +15,7 @@
 //     cluster->add(ClusterCounter::rq_retry);
 #pragma once
 
+#include "daemon/base/clock.h"
 #include "daemon/telemetry/histogram.h"
 #include "daemon/telemetry/request_record.h"
 
@@ -26,6 +28,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -58,6 +61,51 @@ struct TrafficLabels {
     SecurityPolicy security = SecurityPolicy::unknown;
 };
 
+// Counts into what it points to for as long as it is there: the series is not dropped meanwhile.
+// Owner thread. As a pointer otherwise.
+template <class Series> class Held {
+public:
+    Held() = default;
+    Held(Series* series) : series_(series) { take(); }
+    Held(const Held& other) : Held(other.series_) {}
+    Held& operator=(const Held& other) {
+        Held copy(other);
+        std::swap(series_, copy.series_);
+        return *this;
+    }
+    ~Held() {
+        if (series_ != nullptr) {
+            --series_->holders_;
+        }
+    }
+    operator Series*() const { return series_; }
+    Series* operator->() const { return series_; }
+
+private:
+    void take() {
+        if (series_ != nullptr) {
+            ++series_->holders_;
+        }
+    }
+    Series* series_ = nullptr;
+};
+
+// A series whose peers are gone is dropped after so long without use.
+inline constexpr Duration series_kept = std::chrono::minutes(10);
+
+// Who is there, by the names that labels have; what is neither here nor held is gone.
+struct LiveNames {
+    std::unordered_set<std::string> workloads;  // "namespace/name"
+    std::unordered_set<std::string> services;   // full hosts
+    std::unordered_set<std::string> clusters;
+};
+
+// Since when a series has been of no use; judged by CoreMetrics::retire().
+struct Retirement {
+    Instant since = Instant::min();  // min: in use
+    std::uint64_t activity = 0;      // what it had counted then
+};
+
 struct RequestSample {
     std::uint16_t status = 0;
     std::optional<std::uint32_t> grpc_status{};
@@ -74,6 +122,7 @@ class TrafficSeries {
 public:
     struct Variant;
     explicit TrafficSeries(std::string labels);
+    TrafficSeries(std::string labels, const TrafficLabels& names);
     ~TrafficSeries();
     TrafficSeries(const TrafficSeries&) = delete;
     TrafficSeries& operator=(const TrafficSeries&) = delete;
@@ -102,7 +151,10 @@ public:
 
 private:
     friend class CoreMetrics;
+    friend class Held<TrafficSeries>;
     Variant* variant(const RequestSample& sample);
+    bool is_live(const LiveNames& live) const;
+    std::uint64_t activity() const;
 
     std::string labels_;                       // rendered: name="value",...
     std::atomic<Variant*> variants_{nullptr};  // newest first; owned; never shrinks
@@ -111,6 +163,10 @@ private:
     Counter tcp_opened_, tcp_closed_, tcp_received_, tcp_sent_;
     Counter request_messages_, response_messages_;
     std::atomic<TrafficSeries*> next_{nullptr};
+    std::string source_, destination_;  // "namespace/name" of the peers; empty: unknown
+    std::string service_;
+    std::uint32_t holders_ = 0;
+    Retirement retirement_;
 };
 
 struct TrafficSeries::Variant {
@@ -197,10 +253,17 @@ public:
 
 private:
     friend class CoreMetrics;
+    friend class Held<ClusterSeries>;
+    bool is_live(const LiveNames& live) const {
+        return name_ == "other" || live.clusters.contains(name_);
+    }
+    std::uint64_t activity() const;
     std::string name_;
     std::array<Counter, static_cast<std::size_t>(ClusterCounter::count_)> counters_;
     std::array<Gauge, static_cast<std::size_t>(ClusterGauge::count_)> gauges_;
     std::atomic<ClusterSeries*> next_{nullptr};
+    std::uint32_t holders_ = 0;
+    Retirement retirement_;
 };
 
 // orlop's own per-core numbers.
@@ -258,6 +321,8 @@ public:
         gauges_[static_cast<std::size_t>(gauge)].set(value);
     }
     void count_path(PathTaken path);
+    // Drops series that have been gone and unused for series_kept; how many. Called now and then.
+    std::size_t retire(const LiveNames& live, Instant now);
 
     // Any thread.
     std::uint64_t value(CoreCounter counter) const {
@@ -266,6 +331,10 @@ public:
     std::int64_t value(CoreGauge gauge) const {
         return gauges_[static_cast<std::size_t>(gauge)].value();
     }
+    // Series that are dropped meanwhile stay readable until the reader is done.
+    void begin_reading() const { readers_.fetch_add(1); }
+    void end_reading() const { readers_.fetch_sub(1); }
+    // Any thread, between begin_reading() and end_reading(), or the owner thread.
     template <class Visit> void each_traffic(Visit visit) const {
         for (const TrafficSeries* one = traffic_.load(std::memory_order_acquire); one != nullptr;
              one = one->next_.load(std::memory_order_relaxed)) {
@@ -282,6 +351,7 @@ public:
 private:
     struct Index;  // owner thread's look-up tables
     std::unique_ptr<Index> index_;
+    mutable std::atomic<std::uint32_t> readers_{0};
     std::atomic<TrafficSeries*> traffic_{nullptr};
     std::atomic<ClusterSeries*> clusters_{nullptr};
     std::array<Counter, static_cast<std::size_t>(CoreCounter::count_)> counters_;
@@ -308,6 +378,26 @@ public:
     CoreMetrics& core(std::size_t index) { return *cores_[index]; }
     const CoreMetrics& core(std::size_t index) const { return *cores_[index]; }
     std::size_t cores() const { return cores_.size(); }
+
+    // While one is there, what was found in a core's lists stays where it is.
+    class Reading {
+    public:
+        explicit Reading(const Metrics& metrics) : metrics_(metrics) {
+            for (const auto& core : metrics_.cores_) {
+                core->begin_reading();
+            }
+        }
+        Reading(const Reading&) = delete;
+        Reading& operator=(const Reading&) = delete;
+        ~Reading() {
+            for (const auto& core : metrics_.cores_) {
+                core->end_reading();
+            }
+        }
+
+    private:
+        const Metrics& metrics_;
+    };
 
 private:
     std::vector<std::unique_ptr<CoreMetrics>> cores_;

@@ -469,6 +469,7 @@ void write_prometheus(const Metrics& metrics,
                       const BuildInfo& build,
                       const std::vector<Sample>& samples,
                       const TextSink& sink) {
+    Metrics::Reading reading(metrics);
     Exposition out(sink);
     out.family("istio_build", "Version of this program.", "gauge");
     out.line("istio_build",

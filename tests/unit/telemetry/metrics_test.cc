@@ -176,6 +176,82 @@ TEST(Metrics, cluster_counters_add_and_states_do_not) {
     EXPECT_EQ(of("outlier_detection_ejections_active"), 0);
 }
 
+TrafficLabels between(std::string_view source, std::string_view destination) {
+    TrafficLabels labels;
+    labels.source.workload = source;
+    labels.source.workload_namespace = "shop";
+    labels.destination.workload = destination;
+    labels.destination.workload_namespace = "shop";
+    labels.destination_service = "web.shop.svc.cluster.local";
+    return labels;
+}
+
+TEST(Metrics, series_of_those_who_are_gone_are_dropped_after_a_while) {
+    Metrics metrics(1);
+    CoreMetrics& core = metrics.core(0);
+    LiveNames live{{"shop/web", "shop/cart"}, {"web.shop.svc.cluster.local"}, {"outbound|80||web"}};
+    core.traffic(between("cart", "web"))->count_request({.status = 200});
+    core.traffic(between("old", "web"))->count_request({.status = 200});
+    core.traffic(between("cart", "held"))->count_request({.status = 200});
+    core.traffic(between("cart", "busy"))->count_request({.status = 200});
+    Held<TrafficSeries> held = core.traffic(between("cart", "held"));
+    core.cluster("outbound|80||web")->add(ClusterCounter::rq_total);
+    core.cluster("outbound|80||old")->add(ClusterCounter::rq_total);
+    auto shown = [&] {
+        std::string text = prometheus_text(metrics, {}, {});
+        std::string out;
+        for (const char* name : {"source_workload=\"cart\",",
+                                 "source_workload=\"old\"",
+                                 "destination_workload=\"held\"",
+                                 "destination_workload=\"busy\"",
+                                 "outbound|80||web",
+                                 "outbound|80||old"}) {
+            out += text.find(name) == std::string::npos ? '-' : '+';
+        }
+        return out;
+    };
+    Instant now{std::chrono::hours(1)};
+    EXPECT_EQ(core.retire(live, now), 0u);
+    EXPECT_EQ(core.retire(live, now + series_kept - std::chrono::seconds(1)), 0u);
+    EXPECT_EQ(shown(), "++++++");
+    core.traffic(between("cart", "busy"))->count_request({.status = 200});
+    EXPECT_EQ(core.retire(live, now + series_kept), 2u);
+    EXPECT_EQ(shown(), "+-+++-");
+    held = nullptr;
+    EXPECT_EQ(core.retire(live, now + 2 * series_kept), 1u) << "the busy one, idle since";
+    EXPECT_EQ(core.retire(live, now + 3 * series_kept), 1u) << "the one that was held";
+    EXPECT_EQ(shown(), "+---+-");
+    EXPECT_EQ(core.retire(live, now + 9 * series_kept), 0u);
+    // Who comes back counts anew, and what is there was never lost.
+    core.traffic(between("cart", "web"))->count_request({.status = 200});
+    core.traffic(between("old", "web"))->count_request({.status = 200});
+    std::string text = prometheus_text(metrics, {}, {});
+    EXPECT_EQ(shown(), "++--+-");
+    std::size_t cart =
+        text.find("istio_requests_total{reporter=\"source\",source_workload=\"cart\"");
+    ASSERT_NE(cart, std::string::npos);
+    std::string line = text.substr(cart, text.find('\n', cart) - cart);
+    EXPECT_TRUE(line.ends_with(" 2")) << line;
+}
+
+TEST(Metrics, what_a_reader_has_met_stays_until_it_is_done) {
+    Metrics metrics(1);
+    CoreMetrics& core = metrics.core(0);
+    core.cluster("outbound|80||old")->add(ClusterCounter::rq_total, 7);
+    Instant now{std::chrono::hours(1)};
+    std::optional<Metrics::Reading> reading(std::in_place, metrics);
+    const ClusterSeries* met = nullptr;
+    core.each_cluster([&](const ClusterSeries& one) { met = &one; });
+    core.retire({}, now);
+    EXPECT_EQ(core.retire({}, now + series_kept), 1u);
+    core.retire({}, now + 2 * series_kept);
+    ASSERT_NE(met, nullptr);
+    EXPECT_EQ(met->value(ClusterCounter::rq_total), 7u);  // freed memory under a sanitizer
+    bool any = false;
+    core.each_cluster([&](const ClusterSeries&) { any = true; });
+    EXPECT_FALSE(any);
+}
+
 TEST(Metrics, paths_and_samples_of_other_parts) {
     Metrics metrics(1);
     metrics.core(0).count_path(PathTaken::hbone);
