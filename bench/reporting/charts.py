@@ -18,13 +18,13 @@ def stacked(runs):
 def memory_chart(table):
     ours = [(r["pods"], r["pss_kb"] / 1024) for r in table.single("pods-")
             if r["contender"] == "orlop" and "pss_kb" in r and "error" not in r]
-    sidecars = [r for r in table.single("pods-sidecars") if "pss_kb" in r]
-    if len(ours) < 2 or not sidecars:
+    sidecars = table.last("pods-sidecars")
+    if len(ours) < 2 or "pss_kb" not in sidecars:
         return ""
-    each = sidecars[-1]["pss_kb"] / 1024 / sidecars[-1]["pods"]
+    each = sidecars["pss_kb"] / 1024 / sidecars["pods"]
     rivals = [(count, each * count) for count, _ in sorted(ours)]
     return plots.lines("Memory over enrolled, idle pods (PSS; sidecars from measured "
-                       f"{sidecars[-1]['pods']})",
+                       f"{sidecars['pods']})",
                        {"orlopd": sorted(ours), "haproxy sidecars": rivals}, "pods (log)",
                        "MB (log)", log_x=True, log_y=True)
 

@@ -11,12 +11,12 @@ def pods(table):
     Of the PSS and what the machine lost in available memory, ours is the greater, theirs the
     smaller."""
     rows = []
-    sidecar = (table.single("pods-sidecars") or [{}])[-1]
+    sidecar = table.last("pods-sidecars")
     for count, step, aim in ((100, 10, 15), (1000, 40, 60)):
         row = Row("7", f"memory of {count} enrolled pods, PSS + kernel, MB",
                   f"step <= 1/{step} of sidecars; aim <= 1/{aim}")
         rows.append(row)
-        r = (table.single(f"pods-{count}") or [{}])[-1]
+        r = table.last(f"pods-{count}")
         if "pss_kb" not in r or "error" in r or "pss_kb" not in sidecar:
             row.verdict = r.get("error") or sidecar.get("error") or MISSING
             continue
@@ -53,8 +53,8 @@ def single(table, number, metric, value, unit, limits, why):
 
 def enrolment(table):
     """Rows 12 and 13."""
-    big = (table.single("pods-1000") or [{}])[-1]
-    one = (table.single("enrol-one") or [{}])[-1]
+    big = table.last("pods-1000")
+    one = table.last("enrol-one")
     why_big, why_one = big.get("error", MISSING), one.get("error", MISSING)
 
     def of(record, field):
@@ -69,7 +69,7 @@ def enrolment(table):
 
 def big_configuration(table):
     """Row 11: one run, no interval."""
-    r = (table.single("10000-services") or [{}])[-1]
+    r = table.last("10000-services")
     why = r.get("error", MISSING)
     slowdown = 1 / r["rate_ratio"] if r.get("rate_ratio") else None
     return [

@@ -65,6 +65,11 @@ class Table:
     def single(self, prefix):
         return [r for r in self.records if r["load"]["name"].startswith(prefix)]
 
+    def last(self, name):
+        """The last record of exactly this load; empty when there is none."""
+        found = [r for r in self.records if r["load"]["name"] == name]
+        return found[-1] if found else {}
+
     def values(self, contender, layout, load, field):
         runs = self.good.get((contender, layout, load), {})
         return {rep: r[field] for rep, r in sorted(runs.items()) if r.get(field) is not None}

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "bench"))
 
 import report  # noqa: E402
+from reporting import single_rows  # noqa: E402
 from reporting.goals import Goal, goal_row  # noqa: E402
 from reporting.table import Table, broken  # noqa: E402
 
@@ -88,6 +89,17 @@ class Report(unittest.TestCase):
             self.assertIn("- pair-mtls-a/two load: no binary 'nginx'", text)
             self.assertIn("Rows that this suite does not measure: 1, 2, 3,", text)
             self.assertTrue((Path(folder) / "r" / "summary.json").is_file())
+
+    def test_memory_of_a_hundred_pods_is_not_that_of_a_thousand(self):
+        def held(contender, name, pods, kb):
+            return {**IDENTITY, "contender": contender, "layout": "same", "load": {"name": name},
+                    "pods": pods, "pss_kb": kb, "mem_available_kb": kb}
+
+        table = Table([held("sidecar-haproxy", "pods-sidecars", 100, 400_000),
+                       held("orlop", "pods-100", 100, 20_000),
+                       held("orlop", "pods-1000", 1000, 100_000), FINISHED])
+        found = [(r.ratio, r.verdict) for r in single_rows.pods(table)]
+        self.assertEqual(found, [("1/20.0", "aim"), ("1/40.0", "pass")])
 
     def test_the_readme_gets_the_table_between_its_marks_and_keeps_the_rest(self):
         records = [run("orlop", 200), run("pair-mtls-a", 100), FINISHED]
