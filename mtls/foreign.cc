@@ -220,15 +220,12 @@ int verify_foreign_in_handshake(x509_store_ctx_st* path, void*) {
                         fmt::join(terms.peer_names, ", "))};
         return 0;
     }
-    // Only what the mesh's own roots vouch for is an identity of the mesh.
+    // Only what the mesh's own roots vouch for is an identity of the mesh. A certificate of theirs
+    // without a SPIFFE ID is let in as one who has none.
     if (terms.mesh_identity && terms.role == TlsRole::server) {
-        auto id = leaf_identity(*leaf);
-        if (!id) {
-            X509_STORE_CTX_set_error(path, X509_V_ERR_APPLICATION_VERIFICATION);
-            session.refusal = std::move(id.error());
-            return 0;
+        if (auto id = leaf_identity(*leaf)) {
+            session.peer = PeerIdentity{*std::move(id), not_after_of(*leaf)};
         }
-        session.peer = PeerIdentity{*std::move(id), not_after_of(*leaf)};
     }
     return 1;
 }

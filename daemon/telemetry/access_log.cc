@@ -186,6 +186,10 @@ void format_tcp_text(const RequestRecord& record, TextWriter& out) {
     put_word(out, record.source_workload);
     out.put("src.namespace=");
     put_word(out, record.source_namespace);
+    if (!record.source_principal.empty()) {
+        out.put("src.identity=");
+        put_word(out, record.source_principal);
+    }
     out.put("dst.addr=");
     put_optional(out, record.upstream_host ? record.upstream_host : record.downstream_local);
     out.put(" dst.service=");
@@ -207,6 +211,10 @@ void format_tcp_text(const RequestRecord& record, TextWriter& out) {
     out.put("ms error=");
     out.put("\"");
     put_field(out, record.transport_failure.empty() ? record.details : record.transport_failure);
+    if (!record.termination_details.empty()) {
+        out.put(": ");
+        put_field(out, record.termination_details);
+    }
     out.put("\"");
 }
 
@@ -306,6 +314,9 @@ void format_tcp_json(const RequestRecord& record, TextWriter& out) {
     JsonLine line(out);
     line.number("bytes_recv", record.bytes_received);
     line.number("bytes_sent", record.bytes_sent);
+    if (!record.termination_details.empty()) {
+        line.text("connection_termination_details", record.termination_details);
+    }
     line.text("direction", record.direction == Direction::inbound ? "inbound" : "outbound");
     line.address("dst.addr", record.upstream_host ? record.upstream_host : record.downstream_local);
     line.text("dst.namespace", record.destination_namespace);
@@ -317,6 +328,9 @@ void format_tcp_json(const RequestRecord& record, TextWriter& out) {
     line.text("path", path_taken_name(record.path_taken));
     line.text("response_flags", flags_or_null(flags, record.flags));
     line.address("src.addr", record.downstream_remote);
+    if (!record.source_principal.empty()) {
+        line.text("src.identity", record.source_principal);
+    }
     line.text("src.namespace", record.source_namespace);
     line.text("src.workload", record.source_workload);
     line.time("start_time", record.started_wall);

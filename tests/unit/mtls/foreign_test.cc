@@ -236,8 +236,8 @@ TEST_F(Foreign, knows_who_calls_only_where_the_roots_are_the_meshs) {
     EXPECT_EQ(peer(cart, mesh), "spiffe://cluster.local/ns/shop/sa/cart");
     EXPECT_EQ(peer(cart, mutual), "")
         << "roots that an operator chose vouch for nobody in the mesh";
-    EXPECT_TRUE(connect(nameless, mutual).established);
-    EXPECT_FALSE(connect(nameless, mesh).established);
+    EXPECT_EQ(peer(nameless, mesh), "") << "let in, as one without an identity";
+    EXPECT_TRUE(connect(nameless, mesh).established);
 }
 
 TEST_F(Foreign, sends_the_name_it_wants) {

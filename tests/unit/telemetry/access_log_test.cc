@@ -135,6 +135,25 @@ TEST(AccessLog, a_connection_names_both_ends) {
         json.starts_with("{\"bytes_recv\":20,\"bytes_sent\":10,\"direction\":\"outbound\""));
 }
 
+TEST(AccessLog, a_refused_connection_says_who_called_and_why_it_ended) {
+    RequestRecord record;
+    record.kind = ExchangeKind::tcp;
+    record.source_principal = "spiffe://cluster.local/ns/town/sa/shopper";
+    record.details = "filter_chain_not_found";
+    record.termination_details = "no server has this SNI (Gateway shop/web https, port 443)";
+    LineBuffer buffer;
+    const std::string text(format_access_log(record, LineFormat::text, buffer));
+    EXPECT_NE(text.find(" src.identity=spiffe://cluster.local/ns/town/sa/shopper dst.addr="),
+              std::string::npos)
+        << text;
+    EXPECT_TRUE(text.ends_with("error=\"filter_chain_not_found: no server has this SNI "
+                               "(Gateway shop/web https, port 443)\""))
+        << text;
+    const std::string json(format_access_log(record, LineFormat::json, buffer));
+    EXPECT_NE(json.find("\"connection_termination_details\":\"no server"), std::string::npos);
+    EXPECT_NE(json.find("\"src.identity\":\"spiffe://"), std::string::npos);
+}
+
 TEST(AccessLog, writes_ipv6_as_rfc_5952_does) {
     LineBuffer buffer;
     for (const char* text : {"[::]:1",
