@@ -37,6 +37,37 @@ TEST_F(Restart, a_request_in_flight_is_answered_before_orlopd_ends) {
     EXPECT_EQ(node().orlopd_pid, 0);
 }
 
+// The exporter sends once a second: what orlopd ends with is still in its queue.
+TEST_F(Restart, spans_that_are_queued_when_orlopd_ends_still_reach_the_collector) {
+    pods();
+    apply("zipkin.yaml", R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: zipkin, namespace: outside}
+spec:
+  containers: [{name: c, image: "openzipkin/zipkin:2", ports: [{containerPort: 9411}]}]
+)");
+    apply("tracing.yaml",
+          fmt::format("apiVersion: orlop.dev/v1\nkind: MeshConfig\nmetadata: {{name: default}}\n"
+                      "spec: {{accessLog: text, tracing: {{sampling: 100, exporter: zipkin, "
+                      "address: \"{}:9411\"}}}}\n",
+                      pod("outside/zipkin").ip));
+    constexpr long calls = 10;
+    EXPECT_EQ(load("client", "http://echo/", {"-n", std::to_string(calls)}).success, calls);
+    EXPECT_NE(ctl({"logs", "deployment/echo"}).find("GET / HTTP/1.1"), std::string::npos);
+    ASSERT_TRUE(lab_.mesh("n1", lab::MeshAction::stop));
+    const auto spans = [this] {
+        const std::string text = log_of("outside/zipkin");
+        long count = 0;
+        for (std::size_t at = text.find("\"traceId\""); at != std::string::npos;
+             at = text.find("\"traceId\"", at + 1)) {
+            ++count;
+        }
+        return count;
+    };
+    EXPECT_TRUE(await([&] { return spans() == calls; }, seconds(5))) << spans();
+}
+
 TEST_F(Restart, without_strict_new_connections_go_direct_while_there_is_no_orlopd) {
     pods();
     ASSERT_TRUE(lab_.mesh("n1", lab::MeshAction::kill));
