@@ -230,10 +230,7 @@ json Api::pods_json() {
     json leaving = json::array();
     std::size_t enrolled = 0;
     std::size_t local = 0;
-    for (const auto& workload : daemon_.control().snapshot()->workloads()) {
-        if (!workload->local) {
-            continue;
-        }
+    for (const auto& workload : daemon_.control().snapshot()->local_workloads()) {
         ++local;
         std::string name = workload->ns + "/" + workload->name;
         bool now = captured.contains(workload->uid);
@@ -291,7 +288,7 @@ runtime::Task<admin::Response> Api::status() {
                  {"trustDomain", control.snapshot()->mesh().trust_domain},
                  {"memoryBytes", resident_bytes()},
                  {"connections", connections},
-                 {"objects", control.store().objects().size()},
+                 {"objects", control.store().object_count()},
                  {"findings", counted(findings)},
                  {"certificates", daemon_.certificates().status().size()},
                  {"caNotAfter", rfc3339(daemon_.certificates().ca_not_after())},

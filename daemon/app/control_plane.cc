@@ -33,12 +33,23 @@ bool ControlPlane::refresh() {
     changed = std::exchange(dns_changed_, false) || changed;
     if (changed || !snapshot_) {
         auto result = compiler_.compile(store_, {options_.node_name, ++generation_, dns_});
-        snapshot_ = std::move(result.snapshot);
-        findings_ = std::move(result.findings);
+        drop_unused();
+        replaced_.push_back(std::exchange(snapshot_, std::move(result.snapshot)));
         dns_names_ = std::move(result.dns_names);
+        if (result.findings_changed) {
+            findings_ = std::move(result.findings);
+            reported_store_.reset();
+        }
     }
-    report();
+    if (reported_store_ != store_.findings_revision()) {
+        report();
+        reported_store_ = store_.findings_revision();
+    }
     return changed || generation_ == 1;
+}
+
+void ControlPlane::drop_unused() {
+    std::erase_if(replaced_, [](const auto& snapshot) { return snapshot.use_count() <= 1; });
 }
 
 // Each finding is logged once, when it appears; not again with every generation.

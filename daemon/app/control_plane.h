@@ -1,7 +1,8 @@
 // ControlPlane: from watched directories to the Snapshot in force. Control thread.
 //
 // refresh() scans what changed, compiles when an object in force did, and reports; whoever calls it
-// publishes the result.
+// publishes the result. Snapshots that were in force are kept until no core uses them any more, so
+// that what is left of them is freed here and not between two requests.
 #pragma once
 
 #include "daemon/app/options.h"
@@ -13,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace orlop::app {
 
@@ -29,6 +31,8 @@ public:
     const model::SnapshotPtr& snapshot() const { return snapshot_; }
     const control::ObjectStore& store() const { return store_; }
     const control::Findings& findings() const { return findings_; }
+    // Frees what no core holds any more.
+    void drop_unused();
     control::ConfigDirectory& config() { return config_; }
     control::ConfigDirectory& sandboxes() { return sandboxes_; }
     // A certificate or key file that the configuration names was replaced.
@@ -48,6 +52,8 @@ private:
     control::Compiler compiler_;
     control::Findings findings_;
     std::set<std::string> reported_;
+    std::optional<std::uint64_t> reported_store_;  // its findings_revision()
+    std::vector<model::SnapshotPtr> replaced_;     // snapshots that cores may still hold
     std::uint64_t generation_ = 0;
     model::SnapshotPtr snapshot_;
     const control::DnsAnswers* dns_ = nullptr;

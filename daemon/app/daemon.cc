@@ -25,8 +25,10 @@
 namespace orlop::app {
 namespace {
 
-// Changes of several files that belong together are taken as one.
-constexpr Duration settle_time = std::chrono::milliseconds(5);
+// From a change of a file to the refresh that reads it: who writes one file writes others, and a
+// refresh that takes long had better see them all.
+constexpr Duration settle_time_min = std::chrono::microseconds(500);
+constexpr Duration settle_time_max = std::chrono::milliseconds(5);
 constexpr Duration housekeeping_interval = std::chrono::milliseconds(250);
 constexpr unsigned series_turns = 240;  // once a minute
 
@@ -296,13 +298,16 @@ runtime::Task<void> Daemon::watch_directory(Daemon* self, control::ConfigDirecto
 }
 
 runtime::Task<void> Daemon::run_refresh(Daemon* self) {
+    Duration last = settle_time_max;  // that a refresh took
     while (true) {
         co_await *self->changed_;
-        co_await runtime::Sleep(*self->loop_, settle_time);
+        co_await runtime::Sleep(*self->loop_, std::clamp(last, settle_time_min, settle_time_max));
         if (self->stopping_) {
             co_return;  // the loop runs on for the spans alone
         }
+        Instant begin = monotonic_now();
         self->refresh();
+        last = monotonic_now() - begin;
     }
 }
 
@@ -316,8 +321,8 @@ void Daemon::publish() {
     const auto& snapshot = control_->snapshot();
     resolver_->want(control_->dns_names());
     std::set<SpiffeId> identities;
-    for (const auto& workload : snapshot->workloads()) {
-        if (workload->local && workload->enrol_wanted) {
+    for (const auto& workload : snapshot->local_workloads()) {
+        if (workload->enrol_wanted) {
             identities.insert(workload->identity);
         }
     }
@@ -392,6 +397,7 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
         if (turns % series_turns == 0) {
             self->retire_series();
         }
+        self->control_->drop_unused();
         if (turns % 8 == 0) {
             self->certificates_->renew_due();
             self->tls_contexts_->renew(*self->control_->snapshot());

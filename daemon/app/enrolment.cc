@@ -75,7 +75,7 @@ void Enrolment::reconcile(const model::Snapshot& snapshot) {
         }
         ++pod;
     }
-    for (const auto& workload : snapshot.workloads()) {
+    for (const auto& workload : snapshot.local_workloads()) {
         if (wanted(*workload)) {
             enrol(snapshot, *workload);
         }

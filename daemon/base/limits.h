@@ -130,6 +130,7 @@ inline constexpr std::size_t findings_per_object_max = 64;
 inline constexpr std::size_t authorization_rules_max = 512;  // of one AuthorizationPolicy
 inline constexpr std::size_t authorization_path_operators_max = 5;
 inline constexpr std::size_t compile_findings_max = 10'000;
+inline constexpr std::size_t store_journal_max = 1024;  // changes remembered; more: compile anew
 
 // Telemetry.
 inline constexpr std::size_t log_queue_records_max = 65'536;

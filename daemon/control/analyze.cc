@@ -147,8 +147,10 @@ bool has_labels(const model::Labels& labels, const model::Labels& wanted) {
     });
 }
 
-bool any_pod(const model::Snapshot& snapshot, const std::string& ns, const model::Labels& labels) {
-    return std::ranges::any_of(snapshot.workloads(), [&](const model::WorkloadPtr& workload) {
+using Pods = std::vector<model::WorkloadPtr>;
+
+bool any_pod(const Pods& pods, const std::string& ns, const model::Labels& labels) {
+    return std::ranges::any_of(pods, [&](const model::WorkloadPtr& workload) {
         return workload->ns == ns && has_labels(workload->labels, labels);
     });
 }
@@ -177,6 +179,7 @@ void check_limits(const Object& object, const DestinationRuleSpec& spec, Finding
 void check_destination_rules(const ObjectStore& store,
                              const model::Snapshot& snapshot,
                              FindingSink& findings) {
+    const Pods pods = snapshot.workloads();
     std::map<std::string, std::string> namespaces;  // host -> namespace of its service
     for (const model::ServicePtr& service : snapshot.services()) {
         namespaces[service->host] = service->ns;
@@ -197,7 +200,7 @@ void check_destination_rules(const ObjectStore& store,
             continue;
         }
         for (const SubsetSpec& subset : spec.subsets) {
-            if (!any_pod(snapshot, service->second, subset.labels)) {
+            if (!any_pod(pods, service->second, subset.labels)) {
                 auto where = std::make_shared<model::ObjectRef>(*object->ref);
                 where->line = subset.line;
                 findings.warn("IST0119",
@@ -213,12 +216,13 @@ void check_destination_rules(const ObjectStore& store,
 void check_selectors(const ObjectStore& store,
                      const model::Snapshot& snapshot,
                      FindingSink& findings) {
-    if (snapshot.workloads().empty()) {
+    const Pods pods = snapshot.workloads();
+    if (pods.empty()) {
         return;  // files alone: pods are not part of them
     }
     for (const ObjectPtr& object : store.in_creation_order("PeerAuthentication")) {
         const auto& spec = std::get<PeerAuthenticationSpec>(object->spec);
-        if (spec.has_selector && !any_pod(snapshot, object->key.ns, spec.selector)) {
+        if (spec.has_selector && !any_pod(pods, object->key.ns, spec.selector)) {
             findings.warn("IST0119",
                           object->ref,
                           "spec.selector",

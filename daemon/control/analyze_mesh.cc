@@ -70,7 +70,7 @@ bool says_protocol(const model::ServicePort& port) {
 }  // namespace
 
 void check_weights(const model::Snapshot& snapshot, FindingSink& findings) {
-    if (snapshot.workloads().empty()) {
+    if (snapshot.workload_count() == 0) {
         return;  // files alone: pods are not part of them
     }
     for (const model::VirtualHostPtr& host : snapshot.virtual_hosts()) {

@@ -3,7 +3,9 @@
 #include "daemon/control/compile/assemble.h"
 #include "daemon/control/compile/external_names.h"
 #include "daemon/control/compile/gateways.h"
+#include "daemon/control/compile/patch.h"
 #include "daemon/control/compile/quotas.h"
+#include "daemon/control/compile/state.h"
 #include "daemon/control/translate_legacy.h"
 
 #include <fmt/core.h>
@@ -98,8 +100,8 @@ std::set<std::string> foreign_hosts(const AssembleInput& in) {
 void assemble_scope(const AssembleInput& in,
                     const std::string& client_ns,
                     const std::set<std::string>* only,
-                    model::Snapshot::Tables& tables) {
-    Assembler assembler(in, client_ns, tables);
+                    TableBuild& build) {
+    Assembler assembler(in, client_ns, build);
     for (const ServiceRecord& record : in.services.all) {
         const std::string& host = record.service->host;
         if (only == nullptr || concerns(*only, host) ||
@@ -120,10 +122,8 @@ void assemble_scope(const AssembleInput& in,
 }
 
 // Everything that the workloads of the scope see; nothing is looked up elsewhere.
-void assemble_sidecar(const AssembleInput& in,
-                      const SidecarScope& sidecar,
-                      model::Snapshot::Tables& tables) {
-    Assembler assembler(in, sidecar, tables);
+void assemble_sidecar(const AssembleInput& in, const SidecarScope& sidecar, TableBuild& build) {
+    Assembler assembler(in, sidecar, build);
     for (const ServiceRecord& record : in.services.all) {
         assembler.add_service(record);
     }
@@ -143,37 +143,50 @@ std::vector<std::string> namespaces_of(const Workloads& workloads) {
 // A namespace that a Sidecar stands for has no other scope.
 void assemble_scopes(const AssembleInput& in,
                      const std::vector<SidecarScope>& sidecars,
-                     model::Snapshot::Tables& tables) {
-    assemble_scope(in, "", nullptr, tables);
+                     TableBuild& build) {
+    assemble_scope(in, "", nullptr, build);
     for (const auto& [ns, hosts] : special_hosts(in.services, in.rules, in.routes, in.streams)) {
         if (std::ranges::find(sidecars, ns, &SidecarScope::name) == sidecars.end()) {
-            assemble_scope(in, ns, &hosts, tables);
+            assemble_scope(in, ns, &hosts, build);
         }
     }
     for (const SidecarScope& sidecar : sidecars) {
-        assemble_sidecar(in, sidecar, tables);
+        assemble_sidecar(in, sidecar, build);
     }
 }
 
 void index_workloads(const Workloads& workloads,
                      FindingSink& findings,
                      model::Snapshot::Tables& tables) {
+    model::WorkloadsByUid::Edit by_uid(tables.workload_by_uid);
+    model::AddressedWorkloads::Edit by_address(tables.workload_by_address);
+    by_uid.expect(workloads.all.size());
+    by_address.expect(workloads.all.size());
     for (const PodWorkload& pod : workloads.all) {
-        tables.workloads.push_back(pod.workload);
-        tables.workload_by_uid.emplace(pod.workload->uid, pod.workload);
-        if (pod.workload->host_network) {
+        const model::WorkloadPtr& workload = pod.workload;
+        if (by_uid.find(std::string_view(workload->uid)) != nullptr) {
+            tables.twins.push_back(workload);
+        } else {
+            by_uid.put(workload);
+        }
+        if (workload->local) {
+            tables.local_workloads.push_back(workload);
+        }
+        if (workload->host_network) {
             continue;  // its address is the node's
         }
-        for (const IpAddress& address : pod.workload->addresses) {
-            auto [other, added] = tables.workload_by_address.emplace(address, pod.workload);
-            if (!added) {
+        for (const IpAddress& address : workload->addresses) {
+            const auto* other = by_address.find(address);
+            if (other == nullptr) {
+                by_address.put({address, workload});
+            } else if (other->workload != workload) {
                 findings.warn("ORL013",
                               pod.pod->ref,
                               "status.podIP",
                               fmt::format("{} already belongs to pod {}/{}",
                                           address.to_string(),
-                                          other->second->ns,
-                                          other->second->name),
+                                          other->workload->ns,
+                                          other->workload->name),
                               "one of the two Pod objects is out of date");
             }
         }
@@ -181,11 +194,12 @@ void index_workloads(const Workloads& workloads,
     tables.node_addresses = workloads.node_addresses;
 }
 
-void index_services(const Services& services, model::Snapshot::Tables& tables) {
+void index_services(const Services& services, model::Snapshot::Tables::Fixed& fixed) {
     for (const ServiceRecord& record : services.all) {
-        tables.services.push_back(record.service);
+        auto position = static_cast<std::uint32_t>(fixed.services.size());
+        fixed.services.push_back(record.service);
         for (const IpAddress& address : record.service->addresses) {
-            tables.service_by_address.emplace(address, record.service);
+            fixed.service_by_address.emplace(address, position);
         }
     }
 }
@@ -197,16 +211,42 @@ std::vector<ObjectPtr> after(std::vector<ObjectPtr> older, std::vector<ObjectPtr
 
 }  // namespace
 
+Compiler::Compiler() = default;
+Compiler::~Compiler() = default;
+
 CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& options) {
+    bool patch = options.extent == CompileExtent::what_changed && last_ && !files_changed();
+    if (patch) {
+        if (auto patched = compile_patch(store, options, memory_, *last_)) {
+            return *std::move(patched);
+        }
+    }
+    return compile_everything(store, options);
+}
+
+CompileResult Compiler::compile_everything(const ObjectStore& store,
+                                           const CompileOptions& options) {
+    auto state = std::make_unique<CompileState>();
     FindingSink findings;
-    model::MeshConfig mesh = compile_mesh(store, findings);
-    Sidecars sidecars(store, mesh, findings);
-    Workloads workloads = compile_workloads(store, mesh, sidecars, options.node, findings);
-    Services services = compile_services(store, mesh, workloads);
-    CompileResult result;
-    OutsideInput outside{store, workloads, options.dns, findings};
-    result.dns_names = add_service_entries(outside, services);
-    result.dns_names.merge(add_external_names(outside, mesh, services));
+    state->revision = store.revision();
+    state->node = options.node;
+    if (options.dns != nullptr) {
+        state->dns = *options.dns;
+    }
+    state->mesh = std::make_shared<const model::MeshConfig>(compile_mesh(store, findings));
+    const model::MeshConfig& mesh = *state->mesh;
+    state->sidecars = std::make_unique<Sidecars>(store, mesh, findings);
+    WorkloadBook::Input pods{store, mesh, *state->sidecars, state->node};
+    state->pods = std::make_unique<WorkloadBook>(pods, findings);
+    Workloads workloads = compile_workloads(pods, *state->pods, state->told);
+    TableBuild build;
+    index_workloads(workloads, findings, build.tables);
+    const auto& by_address = build.tables.workload_by_address;
+    state->services = compile_services(store, mesh, workloads, by_address);
+    Services& services = state->services;
+    OutsideInput outside{store, workloads, by_address, options.dns, findings};
+    state->dns_names = add_service_entries(outside, services);
+    state->dns_names.merge(add_external_names(outside, mesh, services));
     Translation legacy = translate_legacy(store);
     findings.add(legacy.notes);
     RuleBook rules(
@@ -224,20 +264,29 @@ CompileResult Compiler::compile(const ObjectStore& store, const CompileOptions& 
     RouteBook routes(virtual_services, mesh, findings);
     StreamBook streams(virtual_services, mesh);
     Credentials credentials(store, memory_.files, memory_.tls_verdicts, findings);
-    auto tables = std::make_unique<model::Snapshot::Tables>();
-    index_workloads(workloads, findings, *tables);
-    index_services(services, *tables);
-    tables->quotas = compile_quotas(store, mesh, findings);
+    index_services(services, build.fixed);
+    build.fixed.quotas = compile_quotas(store, mesh, findings);
     LimitBook rate_limits(store.in_creation_order("RateLimit"), mesh);
     AssembleInput input{
         mesh, services, rules, routes, streams, rate_limits, memory_, findings, credentials};
-    assemble_scopes(input, sidecars.scopes(namespaces_of(workloads)), *tables);
+    assemble_scopes(input, state->sidecars->scopes(namespaces_of(workloads)), build);
+    state->index.gateway_destinations =
+        static_cast<std::uint32_t>(build.tables.destinations.size());
     compile_gateways({store, options.node, workloads.node_addresses, virtual_services, input},
-                     *tables);
-    tables->tls_terms = credentials.take();
-    result.findings = findings.take();
-    result.snapshot =
-        std::make_shared<const model::Snapshot>(options.generation, mesh, std::move(tables));
+                     build);
+    build.fixed.tls_terms = credentials.take();
+    state->findings = findings.take();
+    state->subset_labels = std::move(build.subset_labels);
+    index_targets(build, state->index);
+    state->snapshot = std::make_shared<const model::Snapshot>(
+        options.generation, state->mesh, build.take(state->waiting));
+    index_for_patches(store, workloads, *state);
+    last_ = std::move(state);
+    CompileResult result;
+    result.snapshot = last_->snapshot;
+    last_->joined = join_findings(*last_);
+    result.findings = last_->joined;
+    result.dns_names = last_->dns_names;
     return result;
 }
 

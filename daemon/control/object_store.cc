@@ -1,8 +1,11 @@
 #include "daemon/control/object_store.h"
 
+#include "daemon/base/limits.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <deque>
 #include <iterator>
 #include <set>
 #include <tuple>
@@ -59,7 +62,17 @@ struct ObjectStore::State {
     std::uint64_t revision = 0;
     std::uint64_t next_sequence = 1;
     std::uint64_t next_order = 1;
+    std::uint64_t findings_revision = 0;
+    std::map<ObjectKey, const Entry*> told;  // entries with findings
 
+    struct Note {
+        std::uint64_t revision;  // that the store had before the change
+        ObjectChange change;
+    };
+    std::deque<Note> journal;        // the oldest first
+    std::uint64_t journal_from = 0;  // changes since this revision are all there
+
+    void note(const ObjectKey& key, ObjectPtr before, ObjectPtr after);
     bool take(const std::string& source, DecodedObject&& decoded, std::int64_t seen_ns);
     bool drop(const std::string& source, const ObjectKey& key);
     bool settle(Entry& entry);
@@ -85,6 +98,7 @@ bool ObjectStore::State::settle(Entry& entry) {
     StoredObject& shown = entry.shown;
     ObjectPtr before = std::move(shown.object);
     shown.object = in_force == nullptr ? nullptr : in_force->good;
+    bool had_findings = !shown.findings.empty();
     shown.source = newest->source;
     shown.line = newest->line;
     shown.findings = newest->findings;
@@ -109,7 +123,26 @@ bool ObjectStore::State::settle(Entry& entry) {
                                   "also defined in " + others,
                                   "the definition that changed last is in force"});
     }
-    return before != shown.object;
+    if (had_findings || !shown.findings.empty()) {
+        ++findings_revision;
+        told.erase(shown.key);
+    }
+    if (!shown.findings.empty()) {
+        told.emplace(shown.key, &entry);
+    }
+    bool changed = before != shown.object;
+    if (changed) {
+        note(shown.key, std::move(before), shown.object);
+    }
+    return changed;
+}
+
+void ObjectStore::State::note(const ObjectKey& key, ObjectPtr before, ObjectPtr after) {
+    if (journal.size() == limits::store_journal_max) {
+        journal_from = journal.front().revision + 1;
+        journal.pop_front();
+    }
+    journal.push_back({revision, {key, std::move(before), std::move(after)}});
 }
 
 bool ObjectStore::State::take(const std::string& source,
@@ -139,7 +172,12 @@ bool ObjectStore::State::take(const std::string& source,
     if (decoded.object && !unchanged) {
         version->good = std::move(decoded.object);
     }
-    return settle(entry);
+    bool changed = settle(entry);
+    if (added && !entry.shown.object) {
+        note(entry.shown.key, nullptr, nullptr);
+        return true;
+    }
+    return changed;
 }
 
 bool ObjectStore::State::drop(const std::string& source, const ObjectKey& key) {
@@ -152,15 +190,17 @@ bool ObjectStore::State::drop(const std::string& source, const ObjectKey& key) {
     if (!entry.versions.empty()) {
         return settle(entry);
     }
-    bool was_in_force = entry.shown.object != nullptr;
+    findings_revision += told.erase(key);
+    note(key, std::move(entry.shown.object), nullptr);
     entries.erase(found);
-    return was_in_force;
+    return true;
 }
 
 bool ObjectStore::replace_source(const std::string& source,
                                  DecodedText documents,
                                  std::int64_t seen_ns) {
     Source& known = state_->sources[source];
+    state_->findings_revision += known.errors.empty() && documents.errors.empty() ? 0 : 1;
     known.errors = std::move(documents.errors);
     known.ignored = 0;
     bool changed = false;
@@ -203,6 +243,7 @@ bool ObjectStore::remove_source(const std::string& source) {
         return false;
     }
     bool changed = false;
+    state_->findings_revision += found->second.errors.empty() ? 0 : 1;
     for (const ObjectKey& key : found->second.keys) {
         changed = state_->drop(source, key) || changed;
     }
@@ -212,11 +253,36 @@ bool ObjectStore::remove_source(const std::string& source) {
 }
 
 void ObjectStore::fail_source(const std::string& source, Finding error) {
+    ++state_->findings_revision;
     state_->sources[source].errors = {std::move(error)};
 }
 
 std::uint64_t ObjectStore::revision() const {
     return state_->revision;
+}
+
+std::uint64_t ObjectStore::findings_revision() const {
+    return state_->findings_revision;
+}
+
+std::optional<std::vector<ObjectChange>> ObjectStore::changes_since(std::uint64_t revision) const {
+    if (revision < state_->journal_from) {
+        return std::nullopt;
+    }
+    std::vector<ObjectChange> out;
+    std::map<ObjectKey, std::size_t> known;
+    for (const State::Note& note : state_->journal) {
+        if (note.revision < revision) {
+            continue;
+        }
+        auto [at, first] = known.emplace(note.change.key, out.size());
+        if (first) {
+            out.push_back(note.change);
+        } else {
+            out[at->second].after = note.change.after;
+        }
+    }
+    return out;
 }
 
 std::vector<const StoredObject*> ObjectStore::objects(std::string_view kind,
@@ -233,6 +299,10 @@ std::vector<const StoredObject*> ObjectStore::objects(std::string_view kind,
         }
     }
     return out;
+}
+
+std::size_t ObjectStore::object_count() const {
+    return state_->entries.size();
 }
 
 const StoredObject* ObjectStore::find(const ObjectKey& key) const {
@@ -268,8 +338,8 @@ Findings ObjectStore::findings() const {
     for (const auto& [name, source] : state_->sources) {
         out.insert(out.end(), source.errors.begin(), source.errors.end());
     }
-    for (const auto& [key, entry] : state_->entries) {
-        out.insert(out.end(), entry.shown.findings.begin(), entry.shown.findings.end());
+    for (const auto& [key, entry] : state_->told) {
+        out.insert(out.end(), entry->shown.findings.begin(), entry->shown.findings.end());
     }
     Findings sorted;
     for (Severity severity : {Severity::error, Severity::warning, Severity::info}) {

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,14 @@ struct SourceStatus {
     std::size_t ignored = 0;
 };
 
+// An object in force became another one, appeared or vanished; or one of which no version is good
+// did (then both are null: what it was meant to say matters to those that fail closed).
+struct ObjectChange {
+    ObjectKey key;
+    ObjectPtr before;
+    ObjectPtr after;
+};
+
 class ObjectStore {
 public:
     ObjectStore();
@@ -67,10 +76,16 @@ public:
 
     // Grows with every change of an object in force.
     std::uint64_t revision() const;
+    // What changed since the store had `revision`, each object once; nothing when that is too long
+    // ago to tell.
+    std::optional<std::vector<ObjectChange>> changes_since(std::uint64_t revision) const;
+    // Grows whenever findings() may say something else.
+    std::uint64_t findings_revision() const;
 
     // All objects, by (kind, namespace, name). Kind "" means all; ns "" means all.
     std::vector<const StoredObject*> objects(std::string_view kind = "",
                                              std::string_view ns = "") const;
+    std::size_t object_count() const;
     const StoredObject* find(const ObjectKey& key) const;
     // Objects in force of one kind in order of creation (created_ns, sequence, name, namespace).
     std::vector<ObjectPtr> in_creation_order(std::string_view kind) const;

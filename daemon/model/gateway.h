@@ -42,6 +42,14 @@ public:
     // `authority` as sent: any case, port ignored.
     const VirtualHost* find(std::string_view authority) const;
     bool empty() const { return exact_.empty() && wildcards_.empty(); }
+    template <class Visit> void each(Visit visit) {  // of VirtualHostPtr&
+        for (auto& [name, host] : exact_) {
+            visit(host);
+        }
+        for (auto& [suffix, host] : wildcards_) {
+            visit(host);
+        }
+    }
 
 private:
     StringMap<VirtualHostPtr> exact_;

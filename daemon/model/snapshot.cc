@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 namespace orlop::model {
 namespace {
@@ -19,7 +20,7 @@ const Scope* scope_named(const Snapshot::Tables& tables, std::string_view name) 
 // A namespace's own scope holds only what differs: it is asked first, then the shared one.
 std::array<const Scope*, 2> scopes_of(const Snapshot::Tables& tables, std::string_view name) {
     const Scope* own = name.empty() ? nullptr : scope_named(tables, name);
-    bool alone = own != nullptr && own->stands_alone;
+    bool alone = own != nullptr && own->names->stands_alone;
     return {own, alone ? nullptr : scope_named(tables, std::string_view())};
 }
 
@@ -27,24 +28,44 @@ std::string_view namespace_of(std::string_view scope) {
     return scope.substr(0, scope.find('/'));
 }
 
-void fill(const PortTarget& entry, OutboundTarget& target) {
-    target.service = entry.service.get();
-    if (entry.service && entry.port_index < entry.service->ports.size()) {
-        target.port = &entry.service->ports[entry.port_index];
+void fill(const Snapshot::Tables& tables, std::uint32_t number, OutboundTarget& target) {
+    const PortTarget& entry = tables.fixed->targets[number];
+    const ServicePtr& service = tables.fixed->services[entry.service];
+    target.service = service.get();
+    if (entry.port_index < service->ports.size()) {
+        target.port = &service->ports[entry.port_index];
     }
-    target.virtual_host = entry.virtual_host.get();
-    target.destination = entry.destination.get();
-    target.workload = entry.workload.get();
+    if (entry.virtual_host != nowhere) {
+        target.virtual_host = tables.virtual_hosts[entry.virtual_host].get();
+    }
+    if (entry.destination != nowhere) {
+        target.destination = tables.destinations[entry.destination].get();
+    }
 }
 
-const PortTarget* find_range(const Scope& scope, const SocketAddress& original) {
-    for (const auto& [range, entry] : scope.ranges) {
+void fill_pod(const Snapshot::Tables& tables, const PodTarget& pod, OutboundTarget& target) {
+    fill(tables, pod.target, target);
+    if (pod.reach == PodTarget::Reach::that_one) {
+        target.workload = pod.workload.get();
+        std::uint32_t whole = tables.fixed->targets[pod.target].destination;
+        target.destination =
+            tables.single_pods.find(tables.destinations[whole], pod.address, pod.workload);
+    }
+}
+
+bool find_range(const Snapshot::Tables& tables,
+                const Scope& scope,
+                const SocketAddress& original,
+                OutboundTarget& target) {
+    for (const auto& [range, number] : scope.names->ranges) {
+        const PortTarget& entry = tables.fixed->targets[number];
         if (range.contains(original.ip) &&
-            entry.service->ports[entry.port_index].port == original.port) {
-            return &entry;
+            tables.fixed->services[entry.service]->ports[entry.port_index].port == original.port) {
+            fill(tables, number, target);
+            return true;
         }
     }
-    return nullptr;
+    return false;
 }
 
 // Authority without its port; an IPv6 literal keeps its brackets.
@@ -57,11 +78,10 @@ std::string_view host_part(std::string_view authority) {
 }
 
 const VirtualHost*
-pick_port(const std::vector<std::pair<std::uint16_t, VirtualHostPtr>>& candidates,
-          std::uint16_t port) {
+pick_port(const Snapshot::Tables& tables, const HostsByPort& candidates, std::uint16_t port) {
     for (const auto& [candidate_port, host] : candidates) {
         if (candidate_port == port || candidate_port == 0) {
-            return host.get();
+            return tables.virtual_hosts[host].get();
         }
     }
     return nullptr;
@@ -69,13 +89,17 @@ pick_port(const std::vector<std::pair<std::uint16_t, VirtualHostPtr>>& candidate
 
 using Scopes = std::array<const Scope*, 2>;
 
-const VirtualHost* find_exact(const Scopes& scopes, std::string_view host, std::uint16_t port) {
+const VirtualHost* find_exact(const Snapshot::Tables& tables,
+                              const Scopes& scopes,
+                              std::string_view host,
+                              std::uint16_t port) {
     for (const Scope* scope : scopes) {
         if (scope == nullptr) {
             continue;
         }
-        if (auto found = scope->by_host.find(host); found != scope->by_host.end()) {
-            if (const VirtualHost* exact = pick_port(found->second, port)) {
+        const auto& hosts = scope->names->by_host;
+        if (auto found = hosts.find(host); found != hosts.end()) {
+            if (const VirtualHost* exact = pick_port(tables, found->second, port)) {
                 return exact;
             }
         }
@@ -84,14 +108,17 @@ const VirtualHost* find_exact(const Scopes& scopes, std::string_view host, std::
 }
 
 // A scope with wildcards of its own lists all that its callers see, so that the longest wins.
-const VirtualHost* find_wildcard(const Scopes& scopes, std::string_view host, std::uint16_t port) {
+const VirtualHost* find_wildcard(const Snapshot::Tables& tables,
+                                 const Scopes& scopes,
+                                 std::string_view host,
+                                 std::uint16_t port) {
     for (const Scope* scope : scopes) {
         if (scope == nullptr) {
             continue;
         }
-        for (const auto& [suffix, candidates] : scope->wildcards) {
+        for (const auto& [suffix, candidates] : scope->names->wildcards) {
             if (host.size() > suffix.size() && host.ends_with(suffix)) {
-                if (const VirtualHost* wildcard = pick_port(candidates, port)) {
+                if (const VirtualHost* wildcard = pick_port(tables, candidates, port)) {
                     return wildcard;
                 }
             }
@@ -102,24 +129,32 @@ const VirtualHost* find_wildcard(const Scopes& scopes, std::string_view host, st
 
 }  // namespace
 
-Snapshot::Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables)
+Snapshot::Snapshot(std::uint64_t generation,
+                   std::shared_ptr<const MeshConfig> mesh,
+                   std::unique_ptr<const Tables> tables)
     : generation_(generation), mesh_(std::move(mesh)), tables_(std::move(tables)) {}
 
 Snapshot::~Snapshot() = default;
 
 const Workload* Snapshot::find_workload(const IpAddress& address) const {
-    auto found = tables_->workload_by_address.find(address);
-    return found == tables_->workload_by_address.end() ? nullptr : found->second.get();
+    auto* found = tables_->workload_by_address.find(address);
+    return found == nullptr ? nullptr : found->workload.get();
 }
 
 const Workload* Snapshot::find_workload_uid(std::string_view uid) const {
-    auto found = tables_->workload_by_uid.find(uid);
-    return found == tables_->workload_by_uid.end() ? nullptr : found->second.get();
+    if (auto* found = tables_->workload_by_uid.find(uid)) {
+        return found->get();
+    }
+    const WorkloadPtr& gateway = tables_->gateway_workload;
+    return gateway && gateway->uid == uid ? gateway.get() : nullptr;
 }
 
 WorkloadPtr Snapshot::share_workload(std::string_view uid) const {
-    auto found = tables_->workload_by_uid.find(uid);
-    return found == tables_->workload_by_uid.end() ? nullptr : found->second;
+    if (auto* found = tables_->workload_by_uid.find(uid)) {
+        return *found;
+    }
+    const WorkloadPtr& gateway = tables_->gateway_workload;
+    return gateway && gateway->uid == uid ? gateway : nullptr;
 }
 
 OutboundTarget Snapshot::resolve_outbound(std::string_view scope_name,
@@ -130,18 +165,22 @@ OutboundTarget Snapshot::resolve_outbound(std::string_view scope_name,
         if (scope == nullptr) {
             continue;
         }
-        if (auto found = scope->by_address.find(original); found != scope->by_address.end()) {
-            fill(found->second, target);
+        const auto& virtual_addresses = scope->names->by_address;
+        if (auto found = virtual_addresses.find(original); found != virtual_addresses.end()) {
+            fill(*tables_, found->second, target);
             return target;
         }
-        if (const PortTarget* range = find_range(*scope, original)) {
-            fill(*range, target);
+        if (const PodTarget* pod = scope->pods->find(original)) {
+            fill_pod(*tables_, *pod, target);
+            return target;
+        }
+        if (find_range(*tables_, *scope, original, target)) {
             return target;
         }
     }
-    auto service = tables_->service_by_address.find(original.ip);
-    if (service != tables_->service_by_address.end()) {
-        target.service = service->second.get();
+    auto service = tables_->fixed->service_by_address.find(original.ip);
+    if (service != tables_->fixed->service_by_address.end()) {
+        target.service = tables_->fixed->services[service->second].get();
         return target;
     }
     target.workload = find_workload(original.ip);
@@ -149,9 +188,9 @@ OutboundTarget Snapshot::resolve_outbound(std::string_view scope_name,
         if (scope == nullptr || target.workload != nullptr || target.by_port) {
             continue;
         }
-        auto found = scope->by_port.find(original.port);
-        if (found != scope->by_port.end()) {
-            fill(found->second, target);
+        auto found = scope->names->by_port.find(original.port);
+        if (found != scope->names->by_port.end()) {
+            fill(*tables_, found->second, target);
             target.by_port = true;
             if (target.destination == nullptr) {
                 target.service = nullptr;  // any of those that use the port
@@ -163,11 +202,11 @@ OutboundTarget Snapshot::resolve_outbound(std::string_view scope_name,
 
 OutboundPolicy Snapshot::outbound_policy(std::string_view scope_name) const {
     for (const Scope* scope : scopes_of(*tables_, scope_name)) {
-        if (scope != nullptr && scope->outbound_policy) {
-            return *scope->outbound_policy;
+        if (scope != nullptr && scope->names->outbound_policy) {
+            return *scope->names->outbound_policy;
         }
     }
-    return mesh_.outbound_policy;
+    return mesh_->outbound_policy;
 }
 
 const VirtualHost* Snapshot::find_virtual_host(std::string_view scope,
@@ -193,14 +232,14 @@ const VirtualHost* Snapshot::find_virtual_host(std::string_view scope,
         *end++ = '.';
         end = std::copy(client_ns.begin(), client_ns.end(), end);
         std::string_view qualified(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
-        if (const VirtualHost* own = find_exact(scopes, qualified, port)) {
+        if (const VirtualHost* own = find_exact(*tables_, scopes, qualified, port)) {
             return own;
         }
     }
-    if (const VirtualHost* exact = find_exact(scopes, lower, port)) {
+    if (const VirtualHost* exact = find_exact(*tables_, scopes, lower, port)) {
         return exact;
     }
-    return find_wildcard(scopes, lower, port);
+    return find_wildcard(*tables_, scopes, lower, port);
 }
 
 const GatewayListener* Snapshot::find_gateway(const SocketAddress& listener) const {
@@ -217,19 +256,40 @@ bool Snapshot::is_node_address(const IpAddress& address) const {
     return std::ranges::find(tables_->node_addresses, address) != tables_->node_addresses.end();
 }
 
-const std::vector<WorkloadPtr>& Snapshot::workloads() const {
-    return tables_->workloads;
+const Destination* Snapshot::find_destination(std::uint64_t key) const {
+    auto found = tables_->fixed->destination_by_key.find(key);
+    return found == tables_->fixed->destination_by_key.end()
+               ? nullptr
+               : tables_->destinations[found->second].get();
+}
+
+std::vector<WorkloadPtr> Snapshot::workloads() const {
+    std::vector<WorkloadPtr> out = tables_->twins;
+    out.reserve(workload_count());
+    tables_->workload_by_uid.each([&](const WorkloadPtr& workload) { out.push_back(workload); });
+    std::ranges::sort(out, [](const WorkloadPtr& a, const WorkloadPtr& b) {
+        return std::tie(a->ns, a->name) < std::tie(b->ns, b->name);
+    });
+    return out;
+}
+
+std::size_t Snapshot::workload_count() const {
+    return tables_->workload_by_uid.size() + tables_->twins.size();
+}
+
+const std::vector<WorkloadPtr>& Snapshot::local_workloads() const {
+    return tables_->local_workloads;
 }
 
 const std::vector<ServicePtr>& Snapshot::services() const {
-    return tables_->services;
+    return tables_->fixed->services;
 }
 
-const std::vector<DestinationPtr>& Snapshot::destinations() const {
+const PositionList<DestinationPtr>& Snapshot::destinations() const {
     return tables_->destinations;
 }
 
-const std::vector<VirtualHostPtr>& Snapshot::virtual_hosts() const {
+const PositionList<VirtualHostPtr>& Snapshot::virtual_hosts() const {
     return tables_->virtual_hosts;
 }
 
@@ -238,11 +298,11 @@ const std::vector<GatewayListenerPtr>& Snapshot::gateways() const {
 }
 
 const std::vector<TlsTermsPtr>& Snapshot::tls_terms() const {
-    return tables_->tls_terms;
+    return tables_->fixed->tls_terms;
 }
 
 const std::vector<QuotaPtr>& Snapshot::quotas() const {
-    return tables_->quotas;
+    return tables_->fixed->quotas;
 }
 
 }  // namespace orlop::model

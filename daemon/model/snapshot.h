@@ -10,6 +10,7 @@
 
 #include "daemon/model/destination.h"
 #include "daemon/model/gateway.h"
+#include "daemon/model/position_list.h"
 #include "daemon/model/rate_limit.h"
 #include "daemon/model/route.h"
 #include "daemon/model/workload.h"
@@ -85,11 +86,14 @@ struct OutboundTarget {
 class Snapshot {
 public:
     struct Tables;  // built by control/compile; the layout is private to snapshot.cc
-    Snapshot(std::uint64_t generation, MeshConfig mesh, std::unique_ptr<const Tables> tables);
+    Snapshot(std::uint64_t generation,
+             std::shared_ptr<const MeshConfig> mesh,
+             std::unique_ptr<const Tables> tables);
     ~Snapshot();
 
+    const Tables& tables() const { return *tables_; }  // for control/compile: the next one's base
     std::uint64_t generation() const { return generation_; }
-    const MeshConfig& mesh() const { return mesh_; }
+    const MeshConfig& mesh() const { return *mesh_; }
 
     const Workload* find_workload(const IpAddress& address) const;
     const Workload* find_workload_uid(std::string_view uid) const;
@@ -113,20 +117,25 @@ public:
     // In whose name the gateway calls; null when no Gateway is served here.
     const WorkloadPtr& gateway_workload() const;
 
+    // By Destination::key; null when there is none. Not for those of single pods.
+    const Destination* find_destination(std::uint64_t key) const;
+
     bool is_node_address(const IpAddress& address) const;  // of this node: kubelet probes
 
     // Everything, for `orlopctl config` and the metrics; stable order.
-    const std::vector<WorkloadPtr>& workloads() const;
+    std::vector<WorkloadPtr> workloads() const;  // made for the caller: not for every update
+    std::size_t workload_count() const;
+    const std::vector<WorkloadPtr>& local_workloads() const;  // of this node
     const std::vector<ServicePtr>& services() const;
-    const std::vector<DestinationPtr>& destinations() const;
-    const std::vector<VirtualHostPtr>& virtual_hosts() const;
+    const PositionList<DestinationPtr>& destinations() const;
+    const PositionList<VirtualHostPtr>& virtual_hosts() const;
     const std::vector<GatewayListenerPtr>& gateways() const;
     const std::vector<TlsTermsPtr>& tls_terms() const;
     const std::vector<QuotaPtr>& quotas() const;  // asked of every request, in this order
 
 private:
     std::uint64_t generation_;
-    MeshConfig mesh_;
+    std::shared_ptr<const MeshConfig> mesh_;
     std::unique_ptr<const Tables> tables_;
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

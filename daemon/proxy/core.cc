@@ -39,10 +39,6 @@ void ProxyCore::publish(model::SnapshotPtr snapshot) {
         dice_seed_ = seed;
         dice_ = telemetry::FastRandom(seed.value_or(0) + index_);
     }
-    std::unordered_map<std::uint64_t, const model::Destination*> known;
-    for (const auto& destination : snapshot->destinations()) {
-        known.emplace(destination->key, destination.get());
-    }
     for (auto& [uid, pod] : pods_) {
         if (auto workload = snapshot->share_workload(uid)) {
             pod->workload = std::move(workload);
@@ -53,12 +49,12 @@ void ProxyCore::publish(model::SnapshotPtr snapshot) {
         }
         pod->outside.clear();
         std::erase_if(pod->destinations, [&](auto& entry) {
-            auto found = known.find(entry.first);
-            if (found == known.end()) {
+            const model::Destination* found = snapshot->find_destination(entry.first);
+            if (found == nullptr) {
                 entry.second->end_all();
                 return true;
             }
-            entry.second->follow(*found->second, pod->workload);
+            entry.second->follow(*found, pod->workload);
             return false;
         });
     }

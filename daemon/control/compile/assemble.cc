@@ -2,6 +2,7 @@
 
 #include "daemon/control/compile/client_tls.h"
 #include "daemon/model/route_index.h"
+#include "daemon/model/stable_hash.h"
 
 #include <fmt/core.h>
 
@@ -10,14 +11,14 @@
 namespace orlop::control {
 namespace {
 
-// FNV-1a: the key must be the same in every process and generation.
-std::uint64_t stable_hash(std::string_view text) {
-    std::uint64_t hash = 14695981039346656037ull;
-    for (char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    }
-    return hash;
+std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
+    auto found = std::ranges::find_if(service.ports, [&](const model::ServicePort& candidate) {
+        return candidate.port == port && candidate.protocol != model::Protocol::udp;
+    });
+    return static_cast<std::size_t>(found - service.ports.begin());
 }
+
+}  // namespace
 
 bool has_labels(const model::Endpoint& endpoint, const model::Labels& wanted) {
     if (wanted.empty()) {
@@ -33,29 +34,18 @@ bool has_labels(const model::Endpoint& endpoint, const model::Labels& wanted) {
     });
 }
 
-std::size_t port_index_of(const model::Service& service, std::uint16_t port) {
-    auto found = std::ranges::find_if(service.ports, [&](const model::ServicePort& candidate) {
-        return candidate.port == port && candidate.protocol != model::Protocol::udp;
-    });
-    return static_cast<std::size_t>(found - service.ports.begin());
-}
-
-}  // namespace
-
 Assembler::Assembler(const AssembleInput& in,
                      std::string client_ns,
-                     model::Snapshot::Tables& tables,
+                     TableBuild& build,
                      std::string caller)
-    : in_(in), client_ns_(std::move(client_ns)), caller_(std::move(caller)), tables_(tables),
-      scope_(tables.scopes[client_ns_]) {}
+    : in_(in), client_ns_(std::move(client_ns)), caller_(std::move(caller)), build_(build),
+      scope_(build.scopes[client_ns_]) {}
 
-Assembler::Assembler(const AssembleInput& in,
-                     const SidecarScope& sidecar,
-                     model::Snapshot::Tables& tables)
-    : in_(in), client_ns_(sidecar.ns), tables_(tables), scope_(tables.scopes[sidecar.name]),
+Assembler::Assembler(const AssembleInput& in, const SidecarScope& sidecar, TableBuild& build)
+    : in_(in), client_ns_(sidecar.ns), build_(build), scope_(build.scopes[sidecar.name]),
       view_(&sidecar.view) {
-    scope_.stands_alone = true;
-    scope_.outbound_policy = sidecar.view.spec().outbound_policy;
+    scope_.names.stands_alone = true;
+    scope_.names.outbound_policy = sidecar.view.spec().outbound_policy;
 }
 
 // `port` 0: on any port.
@@ -77,9 +67,9 @@ const SubsetSpec* Assembler::find_subset(const ServiceRecord& record,
     return remembered == in_.memory.subsets.end() ? nullptr : remembered->second.get();
 }
 
-model::DestinationPtr Assembler::destination(const ServiceRecord& record,
-                                             std::size_t port_index,
-                                             const std::string& subset_name) {
+Assembler::PlacedDestination Assembler::destination(const ServiceRecord& record,
+                                                    std::size_t port_index,
+                                                    const std::string& subset_name) {
     const model::Service& service = *record.service;
     const model::ServicePort& port = service.ports[port_index];
     std::string cluster = fmt::format("outbound|{}|{}|{}", port.port, subset_name, service.host);
@@ -91,7 +81,7 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
     if (!subset_name.empty()) {
         subset = find_subset(record, rule, subset_name);
         if (subset == nullptr) {
-            return nullptr;
+            return {};
         }
     }
     auto out = std::make_shared<model::Destination>();
@@ -110,16 +100,20 @@ model::DestinationPtr Assembler::destination(const ServiceRecord& record,
             out->endpoints.push_back(endpoint);
         }
     }
+    out->endpoints.shrink_to_fit();
     out->cluster_name = cluster;
     bool gateway = !caller_.empty();
     originate_tls(in_.credentials, in_.findings, gateway ? in_.mesh.gateway.ns : "", *out);
     // Other TLS, other connections: the key tells pools apart.
-    out->key = stable_hash(cluster + "@" + client_ns_ + "@" + caller_ +
-                           (out->tls ? "@" + out->tls->key : std::string()));
+    out->key = model::stable_hash(cluster + "@" + client_ns_ + "@" + caller_ +
+                                  (out->tls ? "@" + out->tls->key : std::string()));
     in_.memory.endpoints.complete(*out);
-    tables_.destinations.push_back(out);
-    destinations_.emplace(std::move(cluster), out);
-    return out;
+    PlacedDestination placed{out, build_.tables.destinations.push_back(out)};
+    if (subset != nullptr) {
+        build_.subset_labels.emplace(placed.at, subset->labels);
+    }
+    destinations_.emplace(std::move(cluster), placed);
+    return placed;
 }
 
 model::DestinationPtr Assembler::resolve(const DestinationName& name,
@@ -161,7 +155,7 @@ model::DestinationPtr Assembler::resolve(const DestinationName& name,
                           "such requests are answered 503; name one of its ports");
         return nullptr;
     }
-    auto found = destination(*record, index, name.subset);
+    model::DestinationPtr found = destination(*record, index, name.subset).value;
     if (!found) {
         in_.findings.warn("IST0101",
                           where,
@@ -211,7 +205,7 @@ model::HttpRoute Assembler::lower(const HostRoutes::Route& route, std::uint16_t 
     return out;
 }
 
-model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
+Assembler::PlacedHost Assembler::virtual_host(const std::string& host,
                                               std::uint16_t port,
                                               const HostRoutes* routes,
                                               const model::DestinationPtr& fallback) {
@@ -241,46 +235,24 @@ model::VirtualHostPtr Assembler::virtual_host(const std::string& host,
     const ServiceRecord* record = in_.services.find(host);
     out->rate_limits =
         in_.limits.of(host, record == nullptr ? "" : record->service->ns, in_.findings);
-    tables_.virtual_hosts.push_back(out);
-    return out;
+    return {out, build_.tables.virtual_hosts.push_back(out)};
 }
 
-void Assembler::add_addresses(const ServiceRecord& record,
-                              std::size_t port_index,
-                              const model::VirtualHostPtr& host,
-                              const model::DestinationPtr& whole) {
+std::uint32_t Assembler::add_target(model::PortTarget target) {
+    build_.fixed.targets.push_back(target);
+    return static_cast<std::uint32_t>(build_.fixed.targets.size() - 1);
+}
+
+void Assembler::add_addresses(const ServiceRecord& record, std::uint32_t target) {
+    std::size_t port_index = build_.fixed.targets[target].port_index;
     const model::ServicePort& port = record.service->ports[port_index];
     for (const IpAddress& address : record.service->addresses) {
-        scope_.by_address.insert_or_assign(
-            {address, port.port}, model::PortTarget{record.service, port_index, host, whole, {}});
+        scope_.names.by_address.insert_or_assign({address, port.port}, target);
     }
-    add_ranges(record, port_index, host, whole);
-    bool outside = record.service->resolution != model::Resolution::registry;
-    for (const model::Endpoint& endpoint : record.endpoints[port_index]) {
-        if (outside) {  // whoever looked the name up has one of these: any endpoint serves
-            scope_.by_address.try_emplace(
-                endpoint.address, model::PortTarget{record.service, port_index, host, whole, {}});
-            continue;
-        }
-        std::vector<IpAddress> addresses = {endpoint.address.ip};
-        if (endpoint.workload) {
-            addresses = endpoint.workload->addresses;
-        }
-        for (const IpAddress& address : addresses) {
-            SocketAddress key{address, endpoint.address.port};
-            if (scope_.by_address.contains(key)) {
-                continue;  // another service of the same pod came first
-            }
-            auto single = std::make_shared<model::Destination>(*whole);
-            single->endpoints = {{key, 1, endpoint.workload}};
-            single->health.clear();  // whoever names a pod gets that pod
-            single->verdicts.reset();
-            single->key = stable_hash(fmt::format("{}@{}", whole->key, key.to_string()));
-            scope_.by_address.emplace(
-                key,
-                model::PortTarget{
-                    record.service, port_index, host, std::move(single), endpoint.workload});
-        }
+    add_ranges(record, target);
+    for (model::PodTarget& claim :
+         claims_of(record.endpoints[port_index], *record.service, target)) {
+        scope_.claims.add(std::move(claim));
     }
 }
 
@@ -290,19 +262,21 @@ void Assembler::add_service(const ServiceRecord& record) {
         return;
     }
     HostRoutesPtr routes = in_.routes.find(client_ns_, service.host);
-    HostsByPort by_port;
-    for (std::size_t i = 0; i < service.ports.size(); ++i) {
+    model::HostsByPort by_port;
+    for (std::uint32_t i = 0; i < service.ports.size(); ++i) {
         std::uint16_t port = service.ports[i].port;
         if (service.ports[i].protocol == model::Protocol::udp || !shown(record, port)) {
             continue;
         }
         auto whole = destination(record, i, "");
-        auto host = virtual_host(service.host, port, routes.get(), whole);
-        add_addresses(record, i, host, whole);
-        add_port(record, i, host, whole);
-        by_port.emplace_back(port, std::move(host));
+        auto host = virtual_host(service.host, port, routes.get(), whole.value);
+        std::uint32_t target = add_target({in_.services.position(record), i, host.at, whole.at});
+        scope_.targets.push_back(target);
+        add_addresses(record, target);
+        add_port(record, target);
+        by_port.emplace_back(port, host.at);
     }
-    name_service(record, std::move(by_port));
+    name_service(record, by_port);
 }
 
 void Assembler::add_foreign_host(const std::string& host) {
@@ -317,11 +291,10 @@ void Assembler::add_foreign_host(const std::string& host) {
     }
     auto built = virtual_host(host, 0, routes.get(), nullptr);
     if (host.starts_with('*')) {
-        add_wildcard(host.substr(1), {{0, std::move(built)}});
+        add_wildcard(host.substr(1), {{std::uint16_t{0}, built.at}});
         return;
     }
-    auto& known = scope_.by_host[host];
-    known.emplace_back(0, std::move(built));
+    scope_.names.by_host[host].emplace_back(std::uint16_t{0}, built.at);
 }
 
 model::VirtualHostPtr Assembler::add_gateway_host(const std::string& host,
@@ -330,13 +303,14 @@ model::VirtualHostPtr Assembler::add_gateway_host(const std::string& host,
                                                   std::optional<model::HttpRoute> first) {
     auto built = virtual_host(host, port, &routes, nullptr);
     if (!first) {
-        return built;
+        return built.value;
     }
-    auto with_first = std::make_shared<model::VirtualHost>(*built);
+    auto with_first = std::make_shared<model::VirtualHost>(*built.value);
     with_first->source = first->source;
     with_first->routes.insert(with_first->routes.begin(), *std::move(first));
     with_first->index = model::make_route_index(with_first->routes);
-    tables_.virtual_hosts.back() = with_first;
+    model::PositionList<model::VirtualHostPtr>::Edit(build_.tables.virtual_hosts)
+        .put(built.at, with_first);
     return with_first;
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/control/compile/services.h"
 #include "daemon/control/compile/sidecars.h"
 #include "daemon/control/compile/stream_routes.h"
+#include "daemon/control/compile/table_build.h"
 #include "daemon/model/snapshot_tables.h"
 
 #include <memory>
@@ -38,13 +39,11 @@ public:
     // destinations are not shared: "gateway", else empty.
     Assembler(const AssembleInput& in,
               std::string client_ns,
-              model::Snapshot::Tables& tables,
+              TableBuild& build,
               std::string caller = "");
 
     // What the workloads of a Sidecar's scope see.
-    Assembler(const AssembleInput& in,
-              const SidecarScope& sidecar,
-              model::Snapshot::Tables& tables);
+    Assembler(const AssembleInput& in, const SidecarScope& sidecar, TableBuild& build);
 
     void add_service(const ServiceRecord& record);
     void
@@ -59,9 +58,17 @@ public:
     add_byte_route(const L4RouteSpec& spec, const std::string& ns, std::uint16_t port);
 
 private:
-    model::DestinationPtr destination(const ServiceRecord& record,
-                                      std::size_t port_index,
-                                      const std::string& subset_name);
+    // Something in a list of the tables, and where there.
+    template <class Pointer> struct Placed {
+        Pointer value;
+        std::uint32_t at = model::nowhere;
+    };
+    using PlacedDestination = Placed<model::DestinationPtr>;
+    using PlacedHost = Placed<model::VirtualHostPtr>;
+
+    PlacedDestination destination(const ServiceRecord& record,
+                                  std::size_t port_index,
+                                  const std::string& subset_name);
     const SubsetSpec*
     find_subset(const ServiceRecord& record, const MergedRule* rule, const std::string& name);
     model::DestinationPtr resolve(const DestinationName& name,
@@ -70,39 +77,33 @@ private:
                                   const model::ObjectRefPtr& where,
                                   std::string& wanted);
     model::HttpRoute lower(const HostRoutes::Route& route, std::uint16_t port);
-    model::VirtualHostPtr virtual_host(const std::string& host,
-                                       std::uint16_t port,
-                                       const HostRoutes* routes,
-                                       const model::DestinationPtr& fallback);
-    void add_addresses(const ServiceRecord& record,
-                       std::size_t port_index,
-                       const model::VirtualHostPtr& host,
-                       const model::DestinationPtr& whole);
+    PlacedHost virtual_host(const std::string& host,
+                            std::uint16_t port,
+                            const HostRoutes* routes,
+                            const model::DestinationPtr& fallback);
+    std::uint32_t add_target(model::PortTarget target);
+    void add_addresses(const ServiceRecord& record, std::uint32_t target);
     bool shown(const ServiceRecord& record, std::uint16_t port) const;
 
     // assemble_streams.cc
-    using HostsByPort = std::vector<std::pair<std::uint16_t, model::VirtualHostPtr>>;
     model::StreamRoute stream_route(const HostStreams::Route& route, std::uint16_t port);
     void add_streams(const std::string& host, model::VirtualHost& out);
-    void add_port(const ServiceRecord& record,
-                  std::size_t port_index,
-                  const model::VirtualHostPtr& host,
-                  const model::DestinationPtr& whole);
-    void add_ranges(const ServiceRecord& record,
-                    std::size_t port_index,
-                    const model::VirtualHostPtr& host,
-                    const model::DestinationPtr& whole);
-    void name_service(const ServiceRecord& record, HostsByPort by_port);
-    void add_wildcard(std::string suffix, HostsByPort by_port);
+    void add_port(const ServiceRecord& record, std::uint32_t target);
+    void add_ranges(const ServiceRecord& record, std::uint32_t target);
+    void name_service(const ServiceRecord& record, const model::HostsByPort& by_port);
+    void add_wildcard(std::string suffix, const model::HostsByPort& by_port);
 
     const AssembleInput& in_;
     std::string client_ns_;
     std::string caller_;
-    model::Snapshot::Tables& tables_;
-    model::Scope& scope_;
+    TableBuild& build_;
+    ScopeBuild& scope_;
     const EgressView* view_ = nullptr;  // of a Sidecar; null: everything exported
-    std::unordered_map<std::string, model::DestinationPtr> destinations_;  // by cluster name
+    std::unordered_map<std::string, PlacedDestination> destinations_;  // by cluster name
 };
+
+// Whether a subset with these labels has the endpoint.
+bool has_labels(const model::Endpoint& endpoint, const model::Labels& wanted);
 
 // The first destination of the object whose subset nobody defines, else null. Unknown services
 // are not counted: they answer 503 and are reported.

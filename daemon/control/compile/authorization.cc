@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace orlop::control {
 namespace {
@@ -65,7 +66,7 @@ AuthorizationBook::AuthorizationBook(const ObjectStore& store, const model::Mesh
     : mesh_(mesh), keep_alive_(store.in_creation_order("AuthorizationPolicy")) {
     for (const ObjectPtr& object : keep_alive_) {
         const auto& spec = std::get<AuthorizationPolicySpec>(object->spec);
-        Entry entry{object->key.ns, object->ref, &spec, in_mesh(mesh, spec.policy), {}, false, ""};
+        Entry entry{object->key.ns, object->ref, &spec, in_mesh(mesh, spec.policy), {}, 0, {}};
         add_targets(store, entry);
         by_namespace_[object->key.ns].push_back(entries_.size());
         entries_.push_back(std::move(entry));
@@ -87,7 +88,7 @@ void AuthorizationBook::add_unreadable(const StoredObject& stored) {
     policy->source = std::make_shared<const model::ObjectRef>(
         model::ObjectRef{key.kind, key.ns, key.name, stored.source, stored.line});
     by_namespace_[key.ns].push_back(entries_.size());
-    entries_.push_back({key.ns, policy->source, &whole_namespace_, policy, {}, false, ""});
+    entries_.push_back({key.ns, policy->source, &whole_namespace_, policy, {}, 0, {}});
 }
 
 void AuthorizationBook::add_targets(const ObjectStore& store, Entry& entry) const {
@@ -113,45 +114,55 @@ bool AuthorizationBook::selects(const Entry& entry, const model::Workload& workl
     return has_all(workload.labels, entry.spec->selector);
 }
 
-void AuthorizationBook::choose(const std::vector<std::size_t>& candidates,
-                               const model::Workload& workload,
-                               std::vector<std::size_t>& out) {
-    for (std::size_t index : candidates) {
-        Entry& entry = entries_[index];
-        if (!selects(entry, workload)) {
-            continue;
+std::vector<std::size_t> AuthorizationBook::applying(const model::Workload& workload) const {
+    std::vector<std::size_t> out;
+    for (const std::string& ns : {mesh_.root_namespace, workload.ns}) {
+        auto found = by_namespace_.find(ns);
+        if (found != by_namespace_.end()) {
+            std::ranges::copy_if(found->second, std::back_inserter(out), [&](std::size_t index) {
+                return selects(entries_[index], workload);
+            });
         }
-        entry.used = true;
-        if (!workload.enrol_wanted && entry.not_captured.empty()) {
-            entry.not_captured = workload.ns + "/" + workload.name;
+        if (workload.ns == mesh_.root_namespace) {
+            break;  // one and the same scope
         }
-        out.push_back(index);
     }
+    return out;
+}
+
+bool AuthorizationBook::forget(const model::Workload& workload) {
+    bool known = true;
+    for (std::size_t index : entries_.empty() ? std::vector<std::size_t>() : applying(workload)) {
+        Entry& entry = entries_[index];
+        --entry.chosen;
+        known = known && entry.not_captured != std::pair(workload.ns, workload.name);
+    }
+    return known;
 }
 
 model::AuthorizationPtr AuthorizationBook::of(const model::Workload& workload) {
     if (entries_.empty()) {
         return nullptr;
     }
-    std::vector<std::size_t> applying;
-    for (const std::string& ns : {mesh_.root_namespace, workload.ns}) {
-        auto found = by_namespace_.find(ns);
-        if (found != by_namespace_.end()) {
-            choose(found->second, workload, applying);
-        }
-        if (workload.ns == mesh_.root_namespace) {
-            break;  // one and the same scope
-        }
-    }
-    if (applying.empty()) {
+    std::vector<std::size_t> chosen = applying(workload);
+    if (chosen.empty()) {
         return nullptr;
     }
-    model::AuthorizationPtr& slot = shared_[applying];
+    for (std::size_t index : chosen) {
+        Entry& entry = entries_[index];
+        ++entry.chosen;
+        std::pair name(workload.ns, workload.name);
+        bool first = entry.not_captured.second.empty() || name < entry.not_captured;
+        if (!workload.enrol_wanted && first) {
+            entry.not_captured = std::move(name);
+        }
+    }
+    model::AuthorizationPtr& slot = shared_[chosen];
     if (!slot) {
         auto made = std::make_shared<model::Authorization>();
         made->trust_domain = mesh_.trust_domain;
         made->trust_domain_aliases = mesh_.trust_domain_aliases;
-        for (std::size_t index : applying) {
+        for (std::size_t index : chosen) {
             const auto& policy = entries_[index].policy;
             auto& list = policy->action == AuthorizationAction::deny    ? made->deny
                          : policy->action == AuthorizationAction::allow ? made->allow
@@ -178,20 +189,21 @@ void AuthorizationBook::report(FindingSink& findings) const {
         }
         bool narrowed = entry.spec->has_selector || !entry.spec->services.empty();
         const char* field = entry.spec->services.empty() ? "spec.selector" : "spec.targetRefs";
-        if (narrowed && !entry.used) {
+        if (narrowed && entry.chosen == 0) {
             findings.warn("IST0119",
                           entry.ref,
                           field,
                           "selects no pod: the policy protects nothing",
                           "compare it with the labels of the pods");
         }
-        if (!entry.not_captured.empty()) {
-            findings.warn(
-                "ORL034",
-                entry.ref,
-                narrowed ? field : "spec",
-                fmt::format("not enforced at pod {}: it is not in the mesh", entry.not_captured),
-                "label the pod or its namespace istio.io/dataplane-mode");
+        if (!entry.not_captured.second.empty()) {
+            findings.warn("ORL034",
+                          entry.ref,
+                          narrowed ? field : "spec",
+                          fmt::format("not enforced at pod {}/{}: it is not in the mesh",
+                                      entry.not_captured.first,
+                                      entry.not_captured.second),
+                          "label the pod or its namespace istio.io/dataplane-mode");
         }
     }
 }

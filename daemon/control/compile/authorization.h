@@ -22,6 +22,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace orlop::control {
@@ -32,6 +33,8 @@ public:
 
     // By namespace and labels of `workload`.
     model::AuthorizationPtr of(const model::Workload& workload);
+    // Takes a call of of() for `workload` back. False when report() has to be found out anew.
+    bool forget(const model::Workload& workload);
     // Policies that chose no pod, or one that is not captured: nobody enforces them there.
     void report(FindingSink& findings) const;
 
@@ -42,15 +45,14 @@ private:
         const AuthorizationPolicySpec* spec = nullptr;
         model::AuthorizationPolicyPtr policy;        // principals of the mesh's trust domain
         std::vector<const model::Labels*> services;  // selectors of the targets
-        bool used = false;
-        std::string not_captured;  // a chosen pod that is not in the mesh
+        std::size_t chosen = 0;                      // pods
+        // A chosen pod that is not in the mesh, by namespace and name: the first of them.
+        std::pair<std::string, std::string> not_captured;
     };
     bool selects(const Entry& entry, const model::Workload& workload) const;
     void add_targets(const ObjectStore& store, Entry& entry) const;
     void add_unreadable(const StoredObject& stored);
-    void choose(const std::vector<std::size_t>& candidates,
-                const model::Workload& workload,
-                std::vector<std::size_t>& out);
+    std::vector<std::size_t> applying(const model::Workload& workload) const;
 
     const model::MeshConfig& mesh_;
     std::vector<ObjectPtr> keep_alive_;

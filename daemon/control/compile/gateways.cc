@@ -45,9 +45,9 @@ Manner manner_of(const GatewayServerSpec& server) {
 
 class Builder {
 public:
-    Builder(const GatewayInput& in, model::Snapshot::Tables& tables)
-        : in_(in), mesh_(in.assemble.mesh), findings_(in.assemble.findings), tables_(tables),
-          assembler_(in.assemble, mesh_.gateway.ns, tables, "gateway") {}
+    Builder(const GatewayInput& in, TableBuild& build)
+        : in_(in), mesh_(in.assemble.mesh), findings_(in.assemble.findings), build_(build),
+          assembler_(in.assemble, mesh_.gateway.ns, build, "gateway") {}
 
     void build();
 
@@ -65,7 +65,7 @@ private:
     const GatewayInput& in_;
     const model::MeshConfig& mesh_;
     FindingSink& findings_;
-    model::Snapshot::Tables& tables_;
+    TableBuild& build_;
     Assembler assembler_;
     std::map<SocketAddress, Group> groups_;
 };
@@ -221,7 +221,7 @@ void Builder::listener(const SocketAddress& address, const Group& group) {
         joined.source = out->source;
         hosts.add_http(group, joined.hosts);
         out->servers.push_back(std::move(joined));
-        tables_.gateways.push_back(std::move(out));
+        build_.tables.gateways.push_back(std::move(out));
         return;
     }
     out->tls = manner_of(*group.front().spec) == Manner::tls;
@@ -246,7 +246,7 @@ void Builder::listener(const SocketAddress& address, const Group& group) {
             out->servers.push_back(std::move(made));
         }
     }
-    tables_.gateways.push_back(std::move(out));
+    build_.tables.gateways.push_back(std::move(out));
 }
 
 void Builder::report_unknown_gateways() const {
@@ -287,8 +287,7 @@ void Builder::build() {
     if (groups_.empty()) {
         return;
     }
-    tables_.gateway_workload = workload();
-    tables_.workload_by_uid.emplace(tables_.gateway_workload->uid, tables_.gateway_workload);
+    build_.tables.gateway_workload = workload();
     for (const auto& [address, group] : groups_) {
         listener(address, group);
     }
@@ -314,8 +313,8 @@ std::string gateway_key(std::string_view written, std::string_view ns) {
     return std::string(ns) + "/" + std::string(written);
 }
 
-void compile_gateways(const GatewayInput& in, model::Snapshot::Tables& tables) {
-    Builder(in, tables).build();
+void compile_gateways(const GatewayInput& in, TableBuild& build) {
+    Builder(in, build).build();
 }
 
 }  // namespace orlop::control

@@ -19,8 +19,8 @@ struct GatewayInput {
     const AssembleInput& assemble;
 };
 
-// Fills gateways and gateway_workload of `tables`.
-void compile_gateways(const GatewayInput& in, model::Snapshot::Tables& tables);
+// Fills gateways and gateway_workload of the tables.
+void compile_gateways(const GatewayInput& in, TableBuild& build);
 
 // `gw`, `./gw`, `ns/gw` and the old `gw.ns[.svc...]`, as a VirtualService of `ns` means them:
 // "ns/gw", or "mesh".

@@ -43,15 +43,10 @@ outside_workload(const Object& object, const OutsideEndpoint& endpoint, const Ip
     return out;
 }
 
-using PodsByAddress = std::unordered_map<IpAddress, model::WorkloadPtr>;
-
 class Entry {
 public:
-    Entry(const OutsideInput& in,
-          const ObjectPtr& object,
-          const PodsByAddress& pods,
-          std::set<std::string>& wanted)
-        : in_(in), object_(object), spec_(std::get<ServiceEntrySpec>(object->spec)), pods_(pods),
+    Entry(const OutsideInput& in, const ObjectPtr& object, std::set<std::string>& wanted)
+        : in_(in), object_(object), spec_(std::get<ServiceEntrySpec>(object->spec)),
           wanted_(wanted) {}
 
     ServiceRecord record(const std::string& host) {
@@ -110,9 +105,8 @@ private:
 
     void add(const Object& owner, const OutsideEndpoint& endpoint, ServiceRecord& out) {
         for (const IpAddress& ip : addresses_of(endpoint)) {
-            auto pod = pods_.find(ip);
-            auto workload =
-                pod != pods_.end() ? pod->second : outside_workload(owner, endpoint, ip);
+            const auto* pod = in_.by_address.find(ip);
+            auto workload = pod != nullptr ? pod->workload : outside_workload(owner, endpoint, ip);
             for (std::size_t i = 0; i < spec_.ports.size(); ++i) {
                 model::Endpoint made;
                 made.address = {ip, port_of(endpoint, spec_.ports[i])};
@@ -148,7 +142,6 @@ private:
     const OutsideInput& in_;
     const ObjectPtr& object_;
     const ServiceEntrySpec& spec_;
-    const PodsByAddress& pods_;
     std::set<std::string>& wanted_;
 };
 
@@ -156,18 +149,10 @@ private:
 
 std::set<std::string> add_service_entries(const OutsideInput& in, Services& services) {
     std::set<std::string> wanted;
-    PodsByAddress pods;
-    for (const PodWorkload& pod : in.workloads.all) {
-        for (const IpAddress& address : pod.workload->addresses) {
-            if (!pod.workload->host_network) {
-                pods.emplace(address, pod.workload);
-            }
-        }
-    }
     for (const ObjectPtr& object : in.store.in_creation_order("ServiceEntry")) {
         const auto& spec = std::get<ServiceEntrySpec>(object->spec);
         bool hidden = spec.export_to.size() == 1 && spec.export_to.front() == "~";
-        Entry entry(in, object, pods, wanted);
+        Entry entry(in, object, wanted);
         for (const std::string& host : spec.hosts) {
             if (hidden) {
                 continue;

@@ -19,6 +19,7 @@ using DnsAnswers = std::map<std::string, std::vector<IpAddress>>;
 struct OutsideInput {
     const ObjectStore& store;
     const Workloads& workloads;
+    const model::AddressedWorkloads& by_address;
     const DnsAnswers* dns = nullptr;  // null: no resolver; such services have no endpoints
     FindingSink& findings;
 };

@@ -7,6 +7,13 @@
 namespace orlop::control {
 namespace {
 
+bool selects(const model::Labels& selector, const model::Labels& labels) {
+    return std::ranges::all_of(selector, [&](const auto& entry) {
+        auto found = labels.find(entry.first);
+        return found != labels.end() && found->second == entry.second;
+    });
+}
+
 // Pods of a namespace by each of their labels: a selector looks only at its rarest label's pods.
 class LabelIndex {
 public:
@@ -35,11 +42,7 @@ public:
             return out;
         }
         for (const PodWorkload* pod : *rarest) {
-            bool all = std::ranges::all_of(selector, [&](const auto& entry) {
-                auto found = pod->workload->labels.find(entry.first);
-                return found != pod->workload->labels.end() && found->second == entry.second;
-            });
-            if (all) {
+            if (selects(selector, pod->workload->labels)) {
                 out.push_back(pod);
             }
         }
@@ -75,31 +78,56 @@ IpAddress pick_address(const ServiceSpec& service, const std::vector<IpAddress>&
     return addresses.front();
 }
 
+void add_pod(const ServiceSpec& spec, const PodWorkload& pod, ServiceRecord& out) {
+    const model::Workload& workload = *pod.workload;
+    bool serves = (workload.ready && !workload.terminating) || spec.publish_not_ready;
+    if (!serves || workload.addresses.empty()) {
+        return;
+    }
+    for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+        if (std::uint16_t port = target_port_of(spec.ports[i], pod.spec())) {
+            out.endpoints[i].push_back(
+                {{pick_address(spec, workload.addresses), port}, 1, pod.workload});
+        }
+    }
+}
+
 void endpoints_by_selector(const ServiceSpec& spec,
                            const std::string& ns,
                            const LabelIndex& pods,
                            ServiceRecord& out) {
     for (const PodWorkload* pod : pods.select(ns, spec.selector)) {
-        const model::Workload& workload = *pod->workload;
-        bool serves = (workload.ready && !workload.terminating) || spec.publish_not_ready;
-        if (!serves || workload.addresses.empty()) {
-            continue;
-        }
-        for (std::size_t i = 0; i < spec.ports.size(); ++i) {
-            if (std::uint16_t port = target_port_of(spec.ports[i], pod->spec())) {
-                out.endpoints[i].push_back(
-                    {{pick_address(spec, workload.addresses), port}, 1, pod->workload});
-            }
-        }
+        add_pod(spec, *pod, out);
     }
 }
 
 using SlicesByService = std::map<std::pair<std::string, std::string>, std::vector<ObjectPtr>>;
 
-void endpoints_by_slices(const ServiceSpec& spec,
-                         const std::vector<ObjectPtr>& slices,
-                         const std::unordered_map<IpAddress, model::WorkloadPtr>& by_address,
-                         ServiceRecord& out) {
+SlicesByService collect_slices(const ObjectStore& store) {
+    SlicesByService slices;
+    for (const char* kind : {"EndpointSlice", "Endpoints"}) {
+        for (const ObjectPtr& object : store.in_creation_order(kind)) {
+            const auto& spec = std::get<EndpointSliceSpec>(object->spec);
+            if (!spec.service.empty()) {
+                slices[{object->key.ns, spec.service}].push_back(object);
+            }
+        }
+    }
+    return slices;
+}
+
+}  // namespace
+
+void add_selected_pod(const ServiceSpec& spec, const PodWorkload& pod, ServiceRecord& out) {
+    if (selects(spec.selector, pod.workload->labels)) {
+        add_pod(spec, pod, out);
+    }
+}
+
+void add_listed_endpoints(const ServiceSpec& spec,
+                          const std::vector<ObjectPtr>& slices,
+                          const model::AddressedWorkloads& by_address,
+                          ServiceRecord& out) {
     auto add = [&](const EndpointSliceSpec::Group& group, std::size_t index) {
         const model::ServicePort& port = spec.ports[index];
         auto slice_port = std::ranges::find(group.ports, port.name, &EndpointSliceSpec::Port::name);
@@ -110,11 +138,10 @@ void endpoints_by_slices(const ServiceSpec& spec,
             if ((!member.ready && !spec.publish_not_ready) || member.addresses.empty()) {
                 continue;
             }
-            auto workload = by_address.find(member.addresses.front());
-            out.endpoints[index].push_back(
-                {{member.addresses.front(), slice_port->port},
-                 1,
-                 workload == by_address.end() ? nullptr : workload->second});
+            const auto* workload = by_address.find(member.addresses.front());
+            out.endpoints[index].push_back({{member.addresses.front(), slice_port->port},
+                                            1,
+                                            workload == nullptr ? nullptr : workload->workload});
         }
     };
     for (const ObjectPtr& slice : slices) {
@@ -147,21 +174,6 @@ void endpoints_by_slices(const ServiceSpec& spec,
     }
 }
 
-SlicesByService collect_slices(const ObjectStore& store) {
-    SlicesByService slices;
-    for (const char* kind : {"EndpointSlice", "Endpoints"}) {
-        for (const ObjectPtr& object : store.in_creation_order(kind)) {
-            const auto& spec = std::get<EndpointSliceSpec>(object->spec);
-            if (!spec.service.empty()) {
-                slices[{object->key.ns, spec.service}].push_back(object);
-            }
-        }
-    }
-    return slices;
-}
-
-}  // namespace
-
 std::string full_host(std::string_view host, std::string_view ns, const model::MeshConfig& mesh) {
     if (host == "*" || host.find('.') != std::string_view::npos ||
         host.find(':') != std::string_view::npos) {
@@ -172,18 +184,11 @@ std::string full_host(std::string_view host, std::string_view ns, const model::M
 
 Services compile_services(const ObjectStore& store,
                           const model::MeshConfig& mesh,
-                          const Workloads& workloads) {
+                          const Workloads& workloads,
+                          const model::AddressedWorkloads& by_address) {
     Services out;
     LabelIndex pods(workloads);
     SlicesByService slices = collect_slices(store);
-    std::unordered_map<IpAddress, model::WorkloadPtr> by_address;
-    for (const PodWorkload& pod : workloads.all) {
-        for (const IpAddress& address : pod.workload->addresses) {
-            if (!pod.workload->host_network) {
-                by_address.emplace(address, pod.workload);
-            }
-        }
-    }
     for (const StoredObject* stored : store.objects("Service")) {
         if (stored->object == nullptr) {
             continue;
@@ -206,7 +211,7 @@ Services compile_services(const ObjectStore& store,
         record.endpoints.resize(spec.ports.size());
         auto own_slices = slices.find({object.key.ns, object.key.name});
         if (own_slices != slices.end()) {
-            endpoints_by_slices(spec, own_slices->second, by_address, record);
+            add_listed_endpoints(spec, own_slices->second, by_address, record);
         } else if (!spec.selector.empty()) {
             endpoints_by_selector(spec, object.key.ns, pods, record);
         }

@@ -26,6 +26,9 @@ struct ServiceRecord {
 struct Services {
     std::vector<ServiceRecord> all;         // by namespace, then name
     model::StringMap<std::size_t> by_host;  // full lower-case name -> index into `all`
+    std::uint32_t position(const ServiceRecord& record) const {
+        return static_cast<std::uint32_t>(&record - all.data());
+    }
     const ServiceRecord* find(std::string_view host) const {
         auto found = by_host.find(host);
         return found == by_host.end() ? nullptr : &all[found->second];
@@ -34,7 +37,16 @@ struct Services {
 
 Services compile_services(const ObjectStore& store,
                           const model::MeshConfig& mesh,
-                          const Workloads& workloads);
+                          const Workloads& workloads,
+                          const model::AddressedWorkloads& by_address);
+
+// Adds what the slices list, in their order of addresses.
+void add_listed_endpoints(const ServiceSpec& spec,
+                          const std::vector<ObjectPtr>& slices,
+                          const model::AddressedWorkloads& by_address,
+                          ServiceRecord& out);
+// Adds the pod to every port that it serves, when the selector selects it.
+void add_selected_pod(const ServiceSpec& spec, const PodWorkload& pod, ServiceRecord& out);
 
 // `reviews` in namespace `prod` -> reviews.prod.svc.<cluster domain>; names with a dot, `*` and
 // addresses are literal (istio-semantics §1.1).

@@ -9,7 +9,6 @@
 #include <charconv>
 #include <set>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace orlop::control {
 namespace {
@@ -290,11 +289,11 @@ private:
 // Everything said about pods outside of the Pod objects themselves.
 struct Surroundings {
     std::unordered_map<std::string, model::Labels> namespaces;
-    std::unordered_set<std::string> redirected;                        // pod uids
-    std::unordered_map<std::string, const PodSandboxSpec*> sandboxes;  // by pod uid
-    std::map<std::string, std::vector<ObjectPtr>> network_policies;    // by namespace
-    std::unordered_map<std::string, model::Locality> localities;       // by node
-    std::vector<ObjectPtr> keep_alive;
+    std::unordered_map<std::string, std::size_t> redirected;         // pod uid -> said by how many
+    std::unordered_map<std::string, ObjectPtr> sandboxes;            // by pod uid
+    bool twin_sandboxes = false;                                     // several are for one pod
+    std::map<std::string, std::vector<ObjectPtr>> network_policies;  // by namespace
+    std::unordered_map<std::string, model::Locality> localities;     // by node
 };
 
 Surroundings collect(const ObjectStore& store) {
@@ -304,12 +303,14 @@ Surroundings collect(const ObjectStore& store) {
     }
     for (const ObjectPtr& object : store.in_creation_order("NodeStatus")) {
         const auto& spec = std::get<NodeStatusSpec>(object->spec);
-        out.redirected.insert(spec.redirected.begin(), spec.redirected.end());
+        for (const std::string& uid : spec.redirected) {
+            ++out.redirected[uid];
+        }
     }
     for (const ObjectPtr& object : store.in_creation_order("PodSandbox")) {
         const auto& spec = std::get<PodSandboxSpec>(object->spec);
-        out.sandboxes[spec.uid] = &spec;
-        out.keep_alive.push_back(object);
+        auto [known, first] = out.sandboxes.insert_or_assign(spec.uid, object);
+        out.twin_sandboxes = out.twin_sandboxes || !first;
     }
     for (const ObjectPtr& object : store.in_creation_order("Node")) {
         const model::Labels& labels = object->meta.labels;
@@ -370,17 +371,6 @@ void name_workload(const Object& pod, model::Workload& workload) {
     workload.version = label_of(labels, "version");
 }
 
-void report_policies(const model::MeshConfig& mesh,
-                     AuthorizationBook& authorizations,
-                     FindingSink& findings) {
-    model::Workload gateway;  // a policy that selects it is not without effect
-    gateway.ns = mesh.gateway.ns;
-    gateway.labels = mesh.gateway.labels;
-    gateway.enrol_wanted = true;
-    authorizations.of(gateway);
-    authorizations.report(findings);
-}
-
 }  // namespace
 
 model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) {
@@ -395,70 +385,140 @@ model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) 
     return objects.empty() ? model::MeshConfig{} : std::get<MeshConfigSpec>(objects[0]->spec).mesh;
 }
 
-Workloads compile_workloads(const ObjectStore& store,
-                            const model::MeshConfig& mesh,
-                            const Sidecars& sidecars,
-                            const std::string& node,
-                            FindingSink& findings) {
+struct WorkloadBook::Parts {
+    Parts(const Input& in, FindingSink& findings)
+        : mesh(in.mesh), sidecars(in.sidecars), node(in.node), around(collect(in.store)),
+          peers(in.store, in.mesh, findings), authorizations(in.store, in.mesh) {}
+
+    const model::MeshConfig& mesh;
+    const Sidecars& sidecars;
+    std::string node;
+    Surroundings around;
+    PeerRules peers;
+    AuthorizationBook authorizations;
+};
+
+WorkloadBook::WorkloadBook(const Input& in, FindingSink& findings)
+    : parts_(std::make_unique<Parts>(in, findings)) {
+    model::Workload gateway;  // a policy that selects it is not without effect
+    gateway.ns = in.mesh.gateway.ns;
+    gateway.labels = in.mesh.gateway.labels;
+    gateway.enrol_wanted = true;
+    parts_->authorizations.of(gateway);
+}
+
+WorkloadBook::~WorkloadBook() = default;
+
+bool WorkloadBook::forget(const model::Workload& workload) {
+    return parts_->authorizations.forget(workload);
+}
+
+void WorkloadBook::report(FindingSink& findings) const {
+    parts_->authorizations.report(findings);
+}
+
+bool WorkloadBook::set_sandbox(const std::string& uid,
+                               const ObjectPtr& before,
+                               const ObjectPtr& after) {
+    if (parts_->around.twin_sandboxes) {
+        return false;  // which of them is next in force is not known here
+    }
+    auto known = parts_->around.sandboxes.find(uid);
+    bool ours = known != parts_->around.sandboxes.end() && known->second == before;
+    bool nobodys = known == parts_->around.sandboxes.end() && before == nullptr;
+    if (!ours && !nobodys) {
+        return false;
+    }
+    if (after) {
+        parts_->around.sandboxes[uid] = after;
+    } else {
+        parts_->around.sandboxes.erase(uid);
+    }
+    return true;
+}
+
+void WorkloadBook::add_redirected(const std::string& uid) {
+    ++parts_->around.redirected[uid];
+}
+
+void WorkloadBook::drop_redirected(const std::string& uid) {
+    auto known = parts_->around.redirected.find(uid);
+    if (known != parts_->around.redirected.end() && --known->second == 0) {
+        parts_->around.redirected.erase(known);
+    }
+}
+
+model::WorkloadPtr WorkloadBook::make(const ObjectPtr& object, FindingSink& findings) {
+    const auto& spec = std::get<PodSpec>(object->spec);
+    if (spec.finished) {
+        return nullptr;
+    }
+    const model::MeshConfig& mesh = parts_->mesh;
+    const Surroundings& around = parts_->around;
+    auto workload = std::make_shared<model::Workload>();
+    workload->uid =
+        object->meta.uid.empty() ? object->key.ns + "/" + object->key.name : object->meta.uid;
+    workload->name = object->key.name;
+    workload->ns = object->key.ns;
+    workload->service_account = spec.service_account;
+    workload->node = spec.node;
+    workload->locality = locality_of(around, *object, spec.node);
+    workload->identity = {mesh.trust_domain, object->key.ns, spec.service_account};
+    workload->labels = object->meta.labels;
+    workload->sidecar = parts_->sidecars.scope_of(workload->ns, workload->labels);
+    workload->addresses = spec.addresses;
+    name_workload(*object, *workload);
+    auto ns = around.namespaces.find(object->key.ns);
+    static const model::Labels no_labels;
+    workload->host_network = spec.host_network;
+    workload->enrol_wanted =
+        !spec.host_network &&
+        enrol_wanted(mesh, ns == around.namespaces.end() ? no_labels : ns->second, *object);
+    workload->redirected =
+        around.redirected.contains(workload->uid) ||
+        label_of(object->meta.annotations, "ambient.istio.io/redirection") == "enabled";
+    workload->local = !parts_->node.empty() && spec.node == parts_->node;
+    workload->ready = spec.ready;
+    workload->terminating = spec.terminating;
+    workload->network_policy_selected = network_policy_selects(around, *object);
+    parts_->peers.resolve(object, findings, *workload);
+    workload->authorization = parts_->authorizations.of(*workload);
+    workload->probe_ports = spec.probe_ports;
+    workload->exclusions = exclusions_of(mesh, *object, findings);
+    auto sandbox = around.sandboxes.find(workload->uid);
+    if (workload->local && sandbox != around.sandboxes.end()) {
+        const auto& kernel = std::get<PodSandboxSpec>(sandbox->second->spec);
+        workload->netns = kernel.netns;
+        workload->cgroup = kernel.cgroup;
+    }
+    return workload;
+}
+
+Workloads
+compile_workloads(const WorkloadBook::Input& in, WorkloadBook& book, FindingsByPod& told) {
     Workloads out;
-    Surroundings around = collect(store);
-    PeerRules peers(store, mesh, findings);
-    AuthorizationBook authorizations(store, mesh);
     std::set<IpAddress> node_addresses;
-    for (const StoredObject* stored : store.objects("Pod")) {
+    for (const StoredObject* stored : in.store.objects("Pod")) {
         if (stored->object == nullptr) {
             continue;
         }
-        const ObjectPtr& object = stored->object;
-        const auto& spec = std::get<PodSpec>(object->spec);
-        bool local = !node.empty() && spec.node == node;
-        if (local && spec.host_ip) {
+        const auto& spec = std::get<PodSpec>(stored->object->spec);
+        if (!in.node.empty() && spec.node == in.node && spec.host_ip) {
             node_addresses.insert(*spec.host_ip);
         }
-        if (spec.finished) {
+        FindingSink findings;
+        auto workload = book.make(stored->object, findings);
+        if (workload == nullptr) {
             continue;
         }
-        auto workload = std::make_shared<model::Workload>();
-        workload->uid =
-            object->meta.uid.empty() ? object->key.ns + "/" + object->key.name : object->meta.uid;
-        workload->name = object->key.name;
-        workload->ns = object->key.ns;
-        workload->service_account = spec.service_account;
-        workload->node = spec.node;
-        workload->locality = locality_of(around, *object, spec.node);
-        workload->identity = {mesh.trust_domain, object->key.ns, spec.service_account};
-        workload->labels = object->meta.labels;
-        workload->sidecar = sidecars.scope_of(workload->ns, workload->labels);
-        workload->addresses = spec.addresses;
-        name_workload(*object, *workload);
-        auto ns = around.namespaces.find(object->key.ns);
-        static const model::Labels no_labels;
-        workload->host_network = spec.host_network;
-        workload->enrol_wanted =
-            !spec.host_network &&
-            enrol_wanted(mesh, ns == around.namespaces.end() ? no_labels : ns->second, *object);
-        workload->redirected =
-            around.redirected.contains(workload->uid) ||
-            label_of(object->meta.annotations, "ambient.istio.io/redirection") == "enabled";
-        workload->local = local;
-        workload->ready = spec.ready;
-        workload->terminating = spec.terminating;
-        workload->network_policy_selected = network_policy_selects(around, *object);
-        peers.resolve(object, findings, *workload);
-        workload->authorization = authorizations.of(*workload);
-        workload->probe_ports = spec.probe_ports;
-        workload->exclusions = exclusions_of(mesh, *object, findings);
-        auto sandbox = around.sandboxes.find(workload->uid);
-        if (local && sandbox != around.sandboxes.end()) {
-            workload->netns = sandbox->second->netns;
-            workload->cgroup = sandbox->second->cgroup;
+        if (Findings some = findings.take(); !some.empty()) {
+            told[stored->key] = std::move(some);
         }
-        out.all.push_back({std::move(workload), object});
+        out.all.push_back({std::move(workload), stored->object});
     }
-    report_policies(mesh, authorizations, findings);
-    for (const ObjectPtr& object : store.in_creation_order("Node")) {
+    for (const ObjectPtr& object : in.store.in_creation_order("Node")) {
         const auto& spec = std::get<NodeSpec>(object->spec);
-        if (object->key.name == node) {
+        if (object->key.name == in.node) {
             node_addresses.insert(spec.addresses.begin(), spec.addresses.end());
         }
     }
