@@ -90,6 +90,7 @@ def cpu_model():
 
 def run_load(bench, contender, load, backend, extra=(), seconds=None):
     """The load generator's JSON as a dict; {"error": ...} when an answer was wrong."""
+    pids = ",".join(str(process.pid) for process in contender.backends or [backend])
     argv = ["nsenter", f"--net={netns_path(contender.client)}", "taskset", "-c", "0",
             str(bench.binaries / "bench-load"), "--address", contender.address, "--port",
             str(contender.port), "--host", contender.host, "--connections", str(load.connections),
@@ -97,7 +98,9 @@ def run_load(bench, contender, load, backend, extra=(), seconds=None):
             "--traffic", load.traffic, "--path", load.path, "--reply-bytes",
             str(load.reply_bytes), "--rate", str(load.rate), "--check-content",
             str(load.check_content), "--streams", str(load.streams), "--sever-port",
-            str(load.sever_port), "--watch", f"backend={backend.pid}", *extra]
+            str(load.sever_port), "--watch", f"backend={pids}", *extra]
+    for target in contender.targets:
+        argv += ["--target", ",".join(target)]
     if contender.mesh:
         argv += ["--watch", "mesh=" + ",".join(str(p.pid) for p in contender.mesh)]
     cgroup = getattr(contender, "client_cgroup", None)

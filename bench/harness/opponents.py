@@ -53,7 +53,8 @@ class Contender:
     host: str = "server"
     mesh: list = field(default_factory=list)  # Process
     absent: str = ""  # why it cannot run
-    counter_file: str = ""
+    targets: list = field(default_factory=list)  # see bench-load --target
+    backends: list = field(default_factory=list)  # Process, when there are several
 
     @property
     def key(self):

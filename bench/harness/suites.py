@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 
 import measure
 import mesh as orlop
@@ -29,7 +30,7 @@ HTTP2_100 = Load("http2-100-streams", connections=1, traffic="h2", streams=100)
 
 # What profile.sh can be asked for.
 LOADS = [SATURATED, SLOW, FAST, SINGLE, CONNECT, BULK, *BY_CONNECTIONS, HTTP1_100, HTTP2_100,
-         *(ours for mode in MODES for _, ours in handshake_loads(mode))]
+         *(replace(ours, connections=1) for mode in MODES for _, ours in handshake_loads(mode))]
 
 PAIRS_QUICK = ("pair-mtls-h2-haproxy", "pair-mtls-h2-nghttpx")
 
@@ -82,11 +83,14 @@ class Session:
         cgroup = None
         if self.mesh and pod.startswith("o"):
             cgroup = self.mesh.pod_cgroup(pod, PODS[pod][0])
+        self.backends[pod] = self.start_backend(pod, cgroup)
+
+    def start_backend(self, pod, cgroup):
         argv = [self.bench.binaries / "bench-backend", "--address", "0.0.0.0", "--port", APP_PORT,
                 "--echo-port", ECHO_PORT]
         process = self.topology.start(f"backend-{pod}", pod, argv, core=0, cgroup=cgroup)
         self.topology.wait_listening(process, pod, APP_PORT)
-        self.backends[pod] = process
+        return process
 
     def start_mesh(self):
         if self.binary is None:
@@ -103,19 +107,19 @@ class Session:
         if self.mesh_trouble:
             return orlop.absent(layout, self.mesh_trouble)
         contender = self.mesh.contender(layout)
-        trouble = self._first_answer(contender)
+        trouble = self.first_answer(contender)
         return orlop.absent(layout, trouble) if trouble else contender
 
     def is_captured(self, pod):
         """A pod is captured when the daemon listens for it in its namespace."""
         return bool(run("nsenter", f"--net={netns_path(pod)}", "ss", "-Hltn").strip())
 
-    def _first_answer(self, contender, seconds=10):
+    def first_answer(self, contender, connections=1, seconds=10):
         """Enrolment and the first configuration take a moment: try until a request is answered."""
         deadline, last = time.monotonic() + seconds, ""
         probe = Bench(self.bench.binaries, self.bench.results, Noise.accepted, 0.2, 0.1, "probe")
         while time.monotonic() < deadline:
-            result = measure.run_load(probe, contender, Load("probe", connections=1),
+            result = measure.run_load(probe, contender, Load("probe", connections=connections),
                                       self.backends[contender.server])
             if "error" not in result and result.get("cpu_mesh_us", 0) >= 0.5:
                 return ""

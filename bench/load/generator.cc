@@ -34,7 +34,7 @@ Expected expected_reply(const Options& options) {
             .content = raw || options.check_content ? Content::checked : Content::unchecked};
 }
 
-std::string request_text(const Options& options) {
+std::string request_text(const Options& options, const std::string& host) {
     if (options.traffic == Traffic::echo) {
         std::string message;
         for (std::int64_t i = 0; i < options.message_bytes; ++i) {
@@ -42,7 +42,7 @@ std::string request_text(const Options& options) {
         }
         return message;
     }
-    std::string text = "GET " + options.path + " HTTP/1.1\r\nHost: " + options.host +
+    std::string text = "GET " + options.path + " HTTP/1.1\r\nHost: " + host +
                        "\r\nUser-Agent: orlop-bench\r\nAccept: */*\r\n";
     return text + (options.traffic == Traffic::connect ? "Connection: close\r\n\r\n" : "\r\n");
 }
@@ -50,9 +50,15 @@ std::string request_text(const Options& options) {
 }  // namespace
 
 Generator::Generator(const Options& options, CpuWatch& watch)
-    : options_(options), watch_(watch), request_(request_text(options)), links_(options),
+    : options_(options), watch_(watch), links_(options),
       on_stream_([this](std::size_t slot) { on_reply(slots_[slot]); }), buffer_(256 * 1024),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+    for (const auto& target : options.targets) {
+        requests_.push_back(request_text(options, target.host));
+    }
+    if (requests_.empty()) {
+        requests_.push_back(request_text(options, options.host));
+    }
     if (options.rate_per_s > 0) {
         interval_ns_ =
             static_cast<std::int64_t>(static_cast<double>(second_ns) / options.rate_per_s);
@@ -174,7 +180,7 @@ void Generator::release(std::int64_t now_ns) {
 void Generator::start(Slot& slot, std::int64_t due_ns) {
     slot.due_ns = due_ns;
     if (options_.traffic == Traffic::h2) {
-        links_.request(static_cast<std::size_t>(&slot - slots_.data()));
+        links_.request(index_of(slot));
         slot.state = State::waiting;
         return;
     }
@@ -187,21 +193,24 @@ void Generator::start(Slot& slot, std::int64_t due_ns) {
 }
 
 bool Generator::open(Slot& slot) {
-    slot.fd = connect_tcp(options_.address, options_.port);
+    const auto& address =
+        options_.targets.empty() ? options_.address : options_.targets[index_of(slot)].address;
+    slot.fd = connect_tcp(address, options_.port);
     if (slot.fd < 0) {
         fail(std::string("connect: ") + std::strerror(-slot.fd));
         return false;
     }
     slot.state = State::connecting;
     epoll_event event{.events = EPOLLOUT, .data = {}};
-    event.data.u64 = static_cast<std::uint64_t>(&slot - slots_.data());
+    event.data.u64 = index_of(slot);
     epoll_ctl(epoll_, EPOLL_CTL_ADD, slot.fd, &event);
     return true;
 }
 
 void Generator::send_request(Slot& slot) {
-    auto sent = write(slot.fd, request_.data(), request_.size());
-    if (sent != static_cast<ssize_t>(request_.size())) {
+    const auto& request = requests_[requests_.size() == 1 ? 0 : index_of(slot)];
+    auto sent = write(slot.fd, request.data(), request.size());
+    if (sent != static_cast<ssize_t>(request.size())) {
         fail(sent < 0 ? std::string("write: ") + std::strerror(errno) : "short write");
         return;
     }
@@ -223,7 +232,7 @@ void Generator::on_ready(Slot& slot) {
             return;
         }
         epoll_event event{.events = EPOLLIN, .data = {}};
-        event.data.u64 = static_cast<std::uint64_t>(&slot - slots_.data());
+        event.data.u64 = index_of(slot);
         epoll_ctl(epoll_, EPOLL_CTL_MOD, slot.fd, &event);
         send_request(slot);
         return;
@@ -269,18 +278,24 @@ void Generator::on_reply(Slot& slot) {
         close_slot(slot);
     }
     if (options_.sever_port != 0) {
-        sever();
+        sever(slot);
     }
     if (interval_ns_ > 0) {
-        idle_.push_back(static_cast<std::size_t>(&slot - slots_.data()));
+        idle_.push_back(index_of(slot));
         release(time);
     } else if (window_end_ns_ == 0) {
         start(slot, time);
     }
 }
 
-void Generator::sever() {
-    auto count = severer_.sever(static_cast<std::uint16_t>(options_.sever_port));
+std::size_t Generator::index_of(const Slot& slot) const {
+    return static_cast<std::size_t>(&slot - slots_.data());
+}
+
+void Generator::sever(const Slot& slot) {
+    const std::string any;
+    const auto& peer = options_.targets.empty() ? any : options_.targets[index_of(slot)].severed;
+    auto count = severer_.sever(peer, static_cast<std::uint16_t>(options_.sever_port));
     if (!count) {
         fail(count.error());
     } else if (window_end_ns_ == 0) {

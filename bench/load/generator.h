@@ -58,7 +58,8 @@ private:
     void note_slice(std::int64_t due_ns, std::int64_t latency_ns);
     void close_slot(Slot& slot);
     void release(std::int64_t now_ns);
-    void sever();
+    void sever(const Slot& slot);
+    std::size_t index_of(const Slot& slot) const;
     void cross_window(std::int64_t now_ns);
     bool drained() const;
     std::int64_t wait_ns(std::int64_t now_ns) const;
@@ -67,7 +68,7 @@ private:
 
     const Options& options_;
     CpuWatch& watch_;
-    std::string request_;
+    std::vector<std::string> requests_;  // one, or one for each target
     std::vector<Slot> slots_;
     H2Links links_;  // of HTTP/2; none otherwise
     H2Client::OnReply on_stream_;

@@ -37,6 +37,18 @@ std::expected<WatchedGroup, std::string> watched(const std::string& text) {
     return group;
 }
 
+std::expected<Target, std::string> target(const std::string& text) {
+    std::istringstream words(text);
+    Target made;
+    std::getline(words, made.address, ',');
+    std::getline(words, made.host, ',');
+    std::getline(words, made.severed, ',');
+    if (made.severed.empty() || !words.eof()) {
+        return Failure("--target wants ADDRESS,HOST,SEVERED, got '" + text + "'");
+    }
+    return made;
+}
+
 std::expected<Traffic, std::string> traffic(const std::string& text) {
     static const std::map<std::string, Traffic, std::less<>> names{
         {"keepalive", Traffic::keepalive},
@@ -66,6 +78,12 @@ std::string set_option(Options& options, const std::string& name, const std::str
             return kind.error();
         }
         options.traffic = *kind;
+    } else if (name == "target") {
+        auto made = target(value);
+        if (!made) {
+            return made.error();
+        }
+        options.targets.push_back(*made);
     } else if (name == "watch") {
         auto group = watched(value);
         if (!group) {
@@ -132,8 +150,14 @@ std::expected<Options, std::string> parse_options(int argc, char** argv) {
         (options.streams > 1 && options.traffic != Traffic::h2)) {
         return Failure("--streams wants 1 to 1000, and more than 1 only with --traffic h2");
     }
-    if (options.sever_port != 0 && (options.connections != 1 || options.streams != 1)) {
-        return Failure("--sever-port wants --connections 1 and no --streams");
+    auto each_its_own = options.targets.empty()
+                            ? options.connections == 1
+                            : options.connections == static_cast<int>(options.targets.size());
+    if (!options.targets.empty() && (!each_its_own || options.traffic == Traffic::h2)) {
+        return Failure("--target is wanted once for each of --connections, and not with h2");
+    }
+    if (options.sever_port != 0 && (!each_its_own || options.streams != 1)) {
+        return Failure("--sever-port wants --connections 1, or a --target for each connection");
     }
     if (options.message_bytes < 1 || options.message_bytes > 65'536) {
         return Failure("--message-bytes wants 1 to 65536");

@@ -17,6 +17,13 @@ enum class Traffic : unsigned char {
     echo,       // raw TCP, message_bytes there and back
 };
 
+// Where one connection goes, when they do not all go to the same place.
+struct Target {
+    std::string address;
+    std::string host;
+    std::string severed;  // the peer of the mesh's connections that belong to it, see sever_port
+};
+
 struct Options {
     std::string address;  // IPv4 or IPv6, no name
     std::uint16_t port = 0;
@@ -32,6 +39,7 @@ struct Options {
     std::int64_t reply_bytes = 1024;  // every reply must have this length
     std::int64_t message_bytes = 64;  // of echo
     bool check_content = false;       // compare the body with the backend's pattern
+    std::vector<Target> targets;      // --target ADDRESS,HOST,SEVERED; connection i has target i
     std::vector<WatchedGroup> groups;  // --watch NAME=PID,PID
     int sever_port = 0;                // destroy connections to it after every reply; 0: none
     std::string counter_file;          // of alloc_count.c, read at both ends of the window

@@ -1,5 +1,6 @@
 #include "bench/load/sever.h"
 
+#include <arpa/inet.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -22,6 +23,12 @@ struct Question {
     inet_diag_req_v2 body{};
 };
 
+// In network order; address 0: any.
+struct Peer {
+    std::uint32_t address = 0;
+    std::uint16_t port = 0;
+};
+
 std::string failure(const char* what, int error) {
     return std::string(what) + ": " + std::strerror(error);
 }
@@ -36,7 +43,10 @@ bool ask(int fd, std::uint16_t type, int flags, const inet_diag_req_v2& body) {
 }
 
 // Walks one datagram of answers; 0: more to come, 1: the end, negative: -errno.
-int walk(const char* text, std::size_t size, std::vector<inet_diag_sockid>& found, int port) {
+int walk(const char* text,
+         std::size_t size,
+         std::vector<inet_diag_sockid>& found,
+         const Peer& peer) {
     while (size >= sizeof(nlmsghdr)) {
         nlmsghdr head;
         std::memcpy(&head, text, sizeof head);
@@ -53,7 +63,8 @@ int walk(const char* text, std::size_t size, std::vector<inet_diag_sockid>& foun
         }
         inet_diag_msg message;
         std::memcpy(&message, text + NLMSG_HDRLEN, sizeof message);
-        if (message.id.idiag_dport == htons(static_cast<std::uint16_t>(port))) {
+        if (message.id.idiag_dport == peer.port &&
+            (peer.address == 0 || message.id.idiag_dst[0] == peer.address)) {
             found.push_back(message.id);
         }
         auto step = NLMSG_ALIGN(head.nlmsg_len);
@@ -73,7 +84,11 @@ Severer::~Severer() {
     }
 }
 
-std::expected<int, std::string> Severer::sever(std::uint16_t port) {
+std::expected<int, std::string> Severer::sever(const std::string& address, std::uint16_t port) {
+    Peer peer{.port = htons(port)};
+    if (!address.empty() && inet_pton(AF_INET, address.c_str(), &peer.address) != 1) {
+        return std::unexpected("'" + address + "' is no IPv4 address");
+    }
     inet_diag_req_v2 body{};
     body.sdiag_family = AF_INET;
     body.sdiag_protocol = IPPROTO_TCP;
@@ -85,7 +100,7 @@ std::expected<int, std::string> Severer::sever(std::uint16_t port) {
     std::array<char, 32 * 1024> buffer;
     for (int state = 0; state == 0;) {
         auto got = recv(fd_, buffer.data(), buffer.size(), 0);
-        state = got < 0 ? -errno : walk(buffer.data(), static_cast<std::size_t>(got), found, port);
+        state = got < 0 ? -errno : walk(buffer.data(), static_cast<std::size_t>(got), found, peer);
         if (state < 0) {
             return std::unexpected(failure("sock_diag", -state));
         }
@@ -98,7 +113,7 @@ std::expected<int, std::string> Severer::sever(std::uint16_t port) {
         auto got = recv(fd_, buffer.data(), buffer.size(), 0);
         std::vector<inet_diag_sockid> none;
         int state =
-            got < 0 ? -errno : walk(buffer.data(), static_cast<std::size_t>(got), none, port);
+            got < 0 ? -errno : walk(buffer.data(), static_cast<std::size_t>(got), none, peer);
         if (state < 0 && state != -ENOENT) {
             return std::unexpected(failure("SOCK_DESTROY", -state));
         }

@@ -16,7 +16,8 @@ public:
     Severer(const Severer&) = delete;
     Severer& operator=(const Severer&) = delete;
 
-    std::expected<int, std::string> sever(std::uint16_t port);  // how many there were
+    // How many there were; `address` empty: whatever the peer's address is.
+    std::expected<int, std::string> sever(const std::string& address, std::uint16_t port);
 
 private:
     int fd_;
