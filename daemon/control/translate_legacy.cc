@@ -106,7 +106,7 @@ ObjectPtr make_virtual_service(const ObjectStore& store,
     Node http = make_list(line);
     for (const auto& [precedence, rule] : by_precedence) {
         const auto& written = std::get<RouteRuleSpec>(rule->spec);
-        HttpRouteSpec route = written.route;
+        HttpRouteSpec route = *written.route;
         Node element = written.http;
         if (!written.source_service.empty()) {
             auto labels = caller_labels(store, *rule, written, notes);
@@ -175,7 +175,7 @@ ObjectPtr make_destination_rule(const HostKey& host, const HostParts& parts, Fin
         }
         if (const ObjectPtr* own = newest_policy(parts.policies, name)) {
             const auto& policy = std::get<DestinationPolicySpec>((*own)->spec);
-            current.policy = policy.decoded;
+            current.policy = *policy.decoded;
             put(entry, "trafficPolicy", policy.policy);
         }
         spec.subsets.push_back(std::move(current));

@@ -24,22 +24,21 @@ void overlay_blocks(TrafficPolicySpec& base, const TrafficPolicySpec& newer) {
     base.source = newer.source;
 }
 
-void overlay_policy(std::optional<TrafficPolicySpec>& base,
-                    const std::optional<TrafficPolicySpec>& newer) {
-    if (!newer) {
+void overlay_policy(std::optional<TrafficPolicySpec>& base, const TrafficPolicySpec* newer) {
+    if (newer == nullptr) {
         return;
     }
     if (base) {
         overlay_blocks(*base, *newer);
     } else {
-        base = newer;
+        base = *newer;
     }
 }
 
 void overlay_subset(SubsetSpec& base, const SubsetSpec& newer) {
     base.labels = newer.labels;
     base.line = newer.line;
-    overlay_policy(base.policy, newer.policy);
+    overlay_policy(base.policy, newer.policy ? &*newer.policy : nullptr);
 }
 
 void apply_blocks(const TrafficPolicySpec& spec, model::TrafficPolicy& out) {
@@ -157,9 +156,9 @@ std::shared_ptr<const MergedRule> RuleBook::merge(const Candidates& candidates,
             merged = std::make_shared<MergedRule>();
         }
         if (overlay) {
-            overlay_policy(merged->policy, spec.policy);
-        } else if (!merged->policy) {
-            merged->policy = spec.policy;
+            overlay_policy(merged->policy, spec.policy.get());
+        } else if (!merged->policy && spec.policy) {
+            merged->policy = *spec.policy;
         }
         for (const SubsetSpec& subset : spec.subsets) {
             auto known = std::ranges::find(merged->subsets, subset.name, &SubsetSpec::name);

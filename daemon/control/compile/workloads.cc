@@ -382,7 +382,7 @@ model::MeshConfig compile_mesh(const ObjectStore& store, FindingSink& findings) 
                       "ignored: " + objects[0]->ref->to_string() + " is older",
                       "keep one MeshConfig");
     }
-    return objects.empty() ? model::MeshConfig{} : std::get<MeshConfigSpec>(objects[0]->spec).mesh;
+    return objects.empty() ? model::MeshConfig{} : *std::get<MeshConfigSpec>(objects[0]->spec).mesh;
 }
 
 struct WorkloadBook::Parts {

@@ -301,7 +301,8 @@ ObjectSpec decode_destination_rule(const DecodeContext& context) {
                                     : fmt::format("\"{:.80}\" is no host name", out.host));
     }
     if (const Node* policy = spec.take("trafficPolicy")) {
-        out.policy = read_policy(context, *policy, "spec.trafficPolicy", PolicyLevel::destination);
+        out.policy = std::make_shared<const TrafficPolicySpec>(
+            read_policy(context, *policy, "spec.trafficPolicy", PolicyLevel::destination));
     }
     spec.each("subsets", [&](const Node& item, const std::string& path) {
         read_subset(context, item, path, out);

@@ -11,6 +11,7 @@
 #include "daemon/model/workload.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,14 +38,14 @@ struct RouteRuleSpec {
     std::string source_service;  // callers that stand behind this Service; empty: any
     std::string source_ns;
     Node http;  // an element of VirtualService spec.http; the lines are those of the RouteRule
-    HttpRouteSpec route;  // `http`, decoded
+    std::shared_ptr<const HttpRouteSpec> route;  // `http`, decoded
     std::vector<LegacySubset> subsets;
 };
 
 struct DestinationPolicySpec {
     LegacySubset target;  // name empty: the whole service
     Node policy;          // a trafficPolicy of DestinationRule
-    TrafficPolicySpec decoded;
+    std::shared_ptr<const TrafficPolicySpec> decoded;
 };
 
 // Mixer's kinds for quotas (istio-semantics §13); compile/quotas joins the three.

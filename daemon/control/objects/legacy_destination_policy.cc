@@ -109,7 +109,8 @@ ObjectSpec decode_destination_policy(const DecodeContext& context) {
     if (out.policy.fields.empty()) {
         spec.error_here("loadBalancing or circuitBreaker is needed");
     } else if (!context.report.failed()) {
-        out.decoded = decode_traffic_policy(context, out.policy, "spec");
+        out.decoded = std::make_shared<const TrafficPolicySpec>(
+            decode_traffic_policy(context, out.policy, "spec"));
     }
     return out;
 }

@@ -264,7 +264,8 @@ ObjectSpec decode_route_rule(const DecodeContext& context) {
     carry_route(spec, context, *destination, out.http, out);
     carry_actions(spec, context, out.http, out);
     if (!context.report.failed()) {
-        out.route = decode_http_route(context, out.http, "spec");
+        out.route =
+            std::make_shared<const HttpRouteSpec>(decode_http_route(context, out.http, "spec"));
     }
     return out;
 }

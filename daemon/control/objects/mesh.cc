@@ -117,8 +117,7 @@ ObjectSpec decode_peer_authentication(const DecodeContext& context) {
 }
 
 ObjectSpec decode_mesh_config(const DecodeContext& context) {
-    MeshConfigSpec out;
-    model::MeshConfig& mesh = out.mesh;
+    model::MeshConfig mesh;
     mesh.source = context.ref_at(context.root.line);
     FieldReader spec(context.report, context.root.find("spec"), "spec");
     read_names(spec, mesh);
@@ -150,7 +149,7 @@ ObjectSpec decode_mesh_config(const DecodeContext& context) {
     mesh.locality_lb = read_locality_lb(spec);
     read_exclusions(spec, mesh.exclusions);
     mesh.gateway = decode_gateway_role(spec);
-    return out;
+    return MeshConfigSpec{std::make_shared<const model::MeshConfig>(std::move(mesh))};
 }
 
 ObjectSpec decode_pod_sandbox(const DecodeContext& context) {

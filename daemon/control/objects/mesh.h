@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ struct PeerAuthenticationSpec {
 };
 
 struct MeshConfigSpec {
-    model::MeshConfig mesh;
+    std::shared_ptr<const model::MeshConfig> mesh;
 };
 
 // Where a pod's kernel objects are; written by the container runtime's hook or the lab, and only

@@ -38,6 +38,8 @@ struct ObjectMeta {
 
 struct Recorded {};  // recognised, stored, not enforced yet (a warning says so)
 
+// Every object has room for the largest of these, and most are Pods and EndpointSlices: what is
+// large in the others is behind a pointer.
 using ObjectSpec = std::variant<Recorded,
                                 NamespaceSpec,
                                 PodSpec,

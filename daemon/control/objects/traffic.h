@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -112,8 +113,8 @@ struct SubsetSpec {
 };
 
 struct DestinationRuleSpec {
-    std::string host;  // as written, lower-case
-    std::optional<TrafficPolicySpec> policy;
+    std::string host;                                 // as written, lower-case
+    std::shared_ptr<const TrafficPolicySpec> policy;  // null: none
     std::vector<SubsetSpec> subsets;
     std::vector<std::string> export_to;
     model::Labels workload_selector;

@@ -179,7 +179,7 @@ TEST(MeshConfigDecoding, says_which_gateway_a_node_is) {
         "    serviceAccount: edge\n    addresses: [192.0.2.1, '2001:db8::1']\n    nodes: [n1]\n",
         {});
     ASSERT_NE(decoded.objects.at(0).object, nullptr);
-    const auto& role = std::get<MeshConfigSpec>(decoded.objects[0].object->spec).mesh.gateway;
+    const auto& role = std::get<MeshConfigSpec>(decoded.objects[0].object->spec).mesh->gateway;
     EXPECT_EQ(role.labels, (model::Labels{{"istio", "edge"}}));
     EXPECT_EQ(role.ns, "edge");
     EXPECT_EQ(role.addresses.size(), 2u);
