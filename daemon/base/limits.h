@@ -28,6 +28,7 @@ static_assert(h2_connection_window_bytes > h2_stream_window_bytes,
 inline constexpr std::size_t h2_header_block_bytes_max = http_head_bytes_max;
 inline constexpr std::size_t h2_outbound_queue_bytes_max = 1024 * 1024;
 inline constexpr std::uint32_t h2_early_resets_max = 500;
+inline constexpr std::int64_t goaway_notice_ms = 100;  // from the first GOAWAY to the last
 
 // TLS.
 inline constexpr std::size_t tls_record_bytes_max = 16 * 1024;

@@ -6,13 +6,13 @@ namespace orlop::decide {
 
 HttpVersion
 upstream_version(const model::Destination& destination, HttpVersion caller, Upgrade upgrade) {
-    if (upgrade == Upgrade::asked) {
-        return HttpVersion::http1;
-    }
     if (destination.tls) {
         bool offered =
             std::ranges::find(destination.tls->alpn, "h2") != destination.tls->alpn.end();
         return offered ? HttpVersion::http2 : HttpVersion::http1;
+    }
+    if (upgrade == Upgrade::asked) {
+        return HttpVersion::http1;
     }
     const model::ConnectionPoolLimits& pool = destination.policy.pool;
     if (pool.use_client_protocol) {

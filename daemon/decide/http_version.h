@@ -1,7 +1,8 @@
 // Which version of HTTP a request goes upstream in (istio-semantics §16, §5).
 //
 // Pure. The caller's own version counts where the port declares none and where useClientProtocol
-// asks for it. With TLS inside the wire the names offered by ALPN decide.
+// asks for it. With TLS inside the wire the names offered by ALPN decide, also over an upgrade: a
+// server behind h2 sees a request that asks for none.
 #pragma once
 
 #include "daemon/model/destination.h"

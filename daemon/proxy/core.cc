@@ -262,12 +262,27 @@ runtime::Task<void> ProxyCore::run_drain(ProxyCore* core, std::function<void()> 
             }
         }
     }
+    core->scope_.spawn(&ProxyCore::end_accepted, core);
     co_await core->drain_.drained();
     for (auto& [uid, pod] : core->pods_) {
         pod->tunnels->end_all();
         pod->live.abort_all(Error{ErrorKind::cancelled, "orlopd stops", Side::internal, 0});
     }
     done();
+}
+
+// The first GOAWAY lets what is on its way arrive; the second says where it ends.
+runtime::Task<void> ProxyCore::end_accepted(ProxyCore* core) {
+    net::Interrupt never;
+    co_await net::wait_for(
+        core->loop(), std::chrono::milliseconds(limits::goaway_notice_ms), never);
+    for (const LocalPodPtr& pod : core->all_pods()) {
+        for (const auto& accepted : pod->accepted) {
+            if (auto tunnel = accepted.lock()) {
+                tunnel->begin_goaway();
+            }
+        }
+    }
 }
 
 void ProxyCore::drain(std::function<void()> done) {

@@ -142,6 +142,7 @@ private:
     static runtime::Task<void> stop_listeners(ProxyCore* core, LocalPodPtr pod);
     static runtime::Task<void> stop_listener(std::unique_ptr<net::Listener> listener);
     std::vector<LocalPodPtr> all_pods() const;  // pods may come and go while one awaits
+    static runtime::Task<void> end_accepted(ProxyCore* core);
     static runtime::Task<void> run_drain(ProxyCore* core, std::function<void()> done);
     static runtime::Task<void> run_shut_down(ProxyCore* core, std::function<void()> done);
 

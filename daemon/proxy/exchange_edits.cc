@@ -216,8 +216,12 @@ void Exchange::add_timeout_edit() {
     edit(Kind::set,
          "x-envoy-expected-rq-timeout-ms",
          {timeout_room_.data(), static_cast<std::size_t>(end - timeout_room_.data())});
-    if (grpc_ && !asked_grpc_timeout().empty()) {  // what is left of it, in milliseconds
-        std::string_view value = texts_.emplace_back(std::string(timeout_room_.data(), end) + "m");
+    if (grpc_ && !asked_grpc_timeout().empty()) {  // what is left of it, in at most 8 digits
+        constexpr std::int64_t most = 99'999'999;
+        bool long_time = left.count() > most;
+        auto number = long_time ? left.count() / 1000 : std::max<std::int64_t>(left.count(), 1);
+        std::string_view value =
+            texts_.emplace_back(std::to_string(std::min(number, most)) + (long_time ? "S" : "m"));
         edit(Kind::set, "grpc-timeout", value);
     }
 }

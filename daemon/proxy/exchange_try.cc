@@ -124,7 +124,8 @@ void Exchange::discard_response() {
 }
 
 // A warm connection may have been closed by the peer just before our bytes reached it. A request
-// that may be repeated without harm then goes to a fresh one and nobody notices.
+// that may be repeated without harm then goes to a fresh one and nobody notices. HTTP/2 says by
+// itself what is safe to repeat.
 bool Exchange::stale_connection(const TryOutcome& outcome) const {
     bool idempotent =
         request_.method_kind == h1::Method::get || request_.method_kind == h1::Method::head ||
@@ -134,7 +135,8 @@ bool Exchange::stale_connection(const TryOutcome& outcome) const {
                   outcome.failure == FailureKind::terminated ||
                   outcome.failure == FailureKind::reset_before_request;
     return broken && idempotent && body_.replayable() && connection_ != nullptr &&
-           connection_->requests > 0 && connection_->stream->input().empty() && cut_ == Cut::none;
+           connection_->shared == nullptr && connection_->requests > 0 &&
+           connection_->stream->input().empty() && cut_ == Cut::none;
 }
 
 namespace {

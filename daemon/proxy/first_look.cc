@@ -30,6 +30,13 @@ runtime::Task<h1::Looks> first_look(Conversation& conversation, std::int64_t wai
             break;
         }
         seen = h1::look_at_first_bytes(conversation.stream->input());
+        // Who has begun to speak goes on soon: what dribbles in is bounded as any head is.
+        constexpr std::int64_t begun_ms = limits::http_head_ms_max;
+        if (wait_ms > begun_ms) {
+            wait_ms = begun_ms;
+            deadline.cancel();
+            loop.timers().set(deadline, loop.now() + std::chrono::milliseconds(begun_ms));
+        }
     }
     co_return seen;
 }

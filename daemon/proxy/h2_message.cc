@@ -27,7 +27,10 @@ Error not_whole(std::string_view what) {
 MessageStream::MessageStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id, h2::Role role)
     : TunnelStream(std::move(tunnel), id), role_(role) {}
 
-MessageStream::~MessageStream() = default;
+// While uncredited() is still this class's own.
+MessageStream::~MessageStream() {
+    let_go();
+}
 
 Result<std::unique_ptr<MessageStream>> MessageStream::of_request(std::shared_ptr<Tunnel> tunnel,
                                                                  h2::StreamId id,
@@ -113,7 +116,13 @@ void MessageStream::take_trailers(std::span<const Field> fields) {
     if (in_framing_ != h1::Framing::chunked) {
         return;  // a body of known length leaves no place for them (RFC 9110 6.5.1 lets us drop)
     }
-    auto size = h1::write_last_chunk(as_chars(append_room(last_chunk_room)), fields);
+    std::vector<Field> kept;
+    for (const Field& field : fields) {
+        if (h1::allowed_in_trailers(field.name)) {  // others may be dropped (RFC 9110 6.5.1)
+            kept.push_back(field);
+        }
+    }
+    auto size = h1::write_last_chunk(as_chars(append_room(last_chunk_room)), kept);
     if (!size) {
         refuse_message(size.error());
         return;
@@ -130,26 +139,31 @@ void MessageStream::peer_ended() {
     // The end of a message is not the end of a connection: nothing more is told to the reader.
 }
 
+// The peer has answered and wants no more of the request.
+void MessageStream::pretend_sent() {
+    if (std::exchange(sending_, false)) {
+        std::size_t all = 0;
+        for (const iovec& piece : pieces()) {
+            all += piece.iov_len;
+        }
+        sent(static_cast<int>(all));
+    }
+}
+
 void MessageStream::peer_reset(h2::ErrorCode code) {
     if (role_ == h2::Role::client && in_ended_) {
         // The response is whole; the peer only says that it needs no more of the request.
         gone_ = true;
-        if (std::exchange(sending_, false)) {
-            std::size_t all = 0;
-            for (const iovec& piece : pieces()) {
-                all += piece.iov_len;
-            }
-            sent(static_cast<int>(all));
-        }
+        pretend_sent();
         return;
     }
     TunnelStream::peer_reset(code);
 }
 
-// Rendered bytes are a little more than the DATA they came from: credit runs ahead by the framing
-// of what is still unread, never beyond what has arrived.
-void MessageStream::consumed(std::size_t bytes) {
-    std::size_t credit = std::min(bytes, data_unread_);
+// Rendered bytes are more than the DATA they came from, up to six times for frames of one byte:
+// what is credited never makes the uncredited less than what is still unread.
+void MessageStream::consumed(std::size_t /*bytes*/) {
+    std::size_t credit = data_unread_ - std::min(data_unread_, unread());
     data_unread_ -= credit;
     if (credit != 0 && !gone_ && !tunnel_->dead()) {
         session().consume(id_, credit);
@@ -170,6 +184,10 @@ void MessageStream::cancel_operations() {
 void MessageStream::start_send() {
     sent_ = 0;
     sending_ = true;
+    if (gone_ && in_ended_ && role_ == h2::Role::client) {
+        pretend_sent();
+        return;
+    }
     continue_send();
 }
 
@@ -330,7 +348,10 @@ void MessageStream::shutdown_write() {
 
 // A message answered before it was read to its end: the peer need not send the rest.
 runtime::Task<void> MessageStream::close(net::Closing closing) {
-    if (!gone_ && !failure() && body_ended_ && !in_ended_) {
+    // A response of known length has come whole; the end of its stream may be in the next segment.
+    bool expected = role_ == h2::Role::client && closing == net::Closing::orderly &&
+                    in_framing_ == h1::Framing::length;
+    if (!gone_ && !failure() && body_ended_ && !in_ended_ && !expected) {
         gone_ = true;
         session().attach(id_, nullptr);
         session().reset(

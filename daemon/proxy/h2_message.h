@@ -59,6 +59,7 @@ private:
     Result<Step> push_response(std::string_view bytes);
     Result<Step> push_body(std::string_view bytes);
     Result<void> finish_body();
+    void pretend_sent();
     void refuse_message(Error error);
 
     const h2::Role role_;

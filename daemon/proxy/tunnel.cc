@@ -40,6 +40,10 @@ void TunnelStream::flush_soon() {
 
 TunnelStream::~TunnelStream() {
     std::erase(tunnel_->streams_, this);
+    let_go();
+}
+
+void TunnelStream::let_go() {
     tunnel_->let_go(*this);
 }
 
@@ -158,16 +162,18 @@ runtime::Task<void> TunnelStream::close(net::Closing closing) {
 
 // --- Tunnel ---
 
-Tunnel::Tunnel(std::unique_ptr<net::Stream> transport, Accept accept)
-    : transport_(std::move(transport)), accept_(std::move(accept)), writers_(transport_->loop()),
-      idle_since_(transport_->loop().now()) {}
+Tunnel::Tunnel(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept)
+    : transport_(std::move(transport)), role_(role), accept_(std::move(accept)),
+      writers_(transport_->loop()), idle_since_(transport_->loop().now()) {}
 
 Tunnel::~Tunnel() = default;
 
-Result<std::shared_ptr<Tunnel>>
-Tunnel::create(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept) {
-    std::shared_ptr<Tunnel> tunnel(new Tunnel(std::move(transport), std::move(accept)));
-    auto session = h2::Session::create(role, *tunnel, {});
+Result<std::shared_ptr<Tunnel>> Tunnel::create(std::unique_ptr<net::Stream> transport,
+                                               h2::Role role,
+                                               Accept accept,
+                                               const h2::SessionOptions& options) {
+    std::shared_ptr<Tunnel> tunnel(new Tunnel(std::move(transport), role, std::move(accept)));
+    auto session = h2::Session::create(role, *tunnel, options);
     if (!session) {
         return std::unexpected(session.error());
     }
@@ -220,6 +226,8 @@ void Tunnel::flush_soon() {
     if (!writing_ && !dead_ && !feeding_ && !transport_->failure() && session_->wants_write()) {
         writing_ = true;
         writers_.spawn(&Tunnel::write_out, shared_from_this());
+    } else if (!writing_ && !dead_ && !feeding_ && session_->finished()) {
+        transport_->interrupt_reader();  // a session that gave up says nothing more: serve() ends
     }
 }
 
@@ -363,8 +371,12 @@ void Tunnel::on_reset(h2::StreamId id, h2::ErrorCode code) {
     }
 }
 
-// No new streams: warm connections that idle in a pool over this tunnel are of no more use.
+// No new streams: warm connections that idle in a pool over this tunnel are of no more use. A
+// client that leaves still waits for its answers.
 void Tunnel::on_goaway(h2::StreamId last, h2::ErrorCode code) {
+    if (role_ == h2::Role::server) {
+        return;
+    }
     auto streams = streams_;
     for (TunnelStream* stream : streams) {
         stream->nudge_watcher();

@@ -53,6 +53,7 @@ protected:
     h2::Session& session();
     void adopt(h2::StreamId id);
     void flush_soon();
+    void let_go();
 
     std::shared_ptr<Tunnel> tunnel_;
     h2::StreamId id_;
@@ -81,8 +82,10 @@ public:
     using Accept =
         std::function<void(std::shared_ptr<Tunnel>, h2::StreamId, const h2::RequestEvent&)>;
 
-    static Result<std::shared_ptr<Tunnel>>
-    create(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept);
+    static Result<std::shared_ptr<Tunnel>> create(std::unique_ptr<net::Stream> transport,
+                                                  h2::Role role,
+                                                  Accept accept,
+                                                  const h2::SessionOptions& options = {});
     ~Tunnel() override;
 
     static runtime::Task<void> serve(std::shared_ptr<Tunnel> self);
@@ -112,7 +115,7 @@ public:
 
 private:
     friend class TunnelStream;
-    Tunnel(std::unique_ptr<net::Stream> transport, Accept accept);
+    Tunnel(std::unique_ptr<net::Stream> transport, h2::Role role, Accept accept);
     void flush_soon();
     void tell_change() const {
         if (changed_ != nullptr && !dead_) {
@@ -137,6 +140,7 @@ private:
 
     std::unique_ptr<net::Stream> transport_;
     std::unique_ptr<h2::Session> session_;
+    const h2::Role role_;
     Accept accept_;
     runtime::Scope writers_;
     std::vector<std::uint8_t> out_;

@@ -27,16 +27,20 @@ bool Http2Upstream::has_room(const model::ConnectionPoolLimits& limits) const {
     return !leaving && streams < std::max(most, 1U) && tunnel->can_open();
 }
 
+// GOAWAY waits for the last stream: before it, those that are about to be opened could not be.
 void Http2Upstream::leave() {
     leaving = true;
     end.cancel();
-    tunnel->begin_goaway();
-    await_end({});
+    if (streams == 0) {
+        tunnel->begin_goaway();
+        await_end({});
+    }
 }
 
 void Http2Upstream::await_end(const model::ConnectionPoolLimits& limits) {
     auto& loop = tunnel->loop();
     Instant when = Instant::max();
+    end.cancel();
     if (leaving) {
         // With nothing in flight a peer that listens is gone in a moment.
         if (streams == 0) {
@@ -52,7 +56,6 @@ void Http2Upstream::await_end(const model::ConnectionPoolLimits& limits) {
     if (limits.max_connection_duration) {
         when = std::min(when, born + *limits.max_connection_duration);
     }
-    end.cancel();
     if (when != Instant::max()) {
         loop.timers().set(end, when);
     }
@@ -94,7 +97,7 @@ std::unique_ptr<UpstreamConnection> Pool::take_stream(Http2Upstream& connection)
     if (limits.max_requests_per_connection &&
         connection.requests >= *limits.max_requests_per_connection) {
         usage_->series().add(ClusterCounter::cx_max_requests);
-        connection.leaving = true;  // GOAWAY follows once the stream has been opened: release()
+        connection.leave();
     } else {
         connection.await_end(limits);
     }
@@ -134,7 +137,10 @@ void Pool::give_streams() {
 
 // HTTP/2 over a transport that has just been opened. Its end is the end of serve_http2().
 Result<void> Pool::adopt_http2(std::unique_ptr<net::Stream> transport, const WireRequest& wish) {
-    auto tunnel = Tunnel::create(std::move(transport), h2::Role::client, nullptr);
+    h2::SessionOptions options;
+    // Callers share the connection: those who do not read must not stop the others.
+    options.connection_window_bytes = options.streams_max * options.stream_window_bytes;
+    auto tunnel = Tunnel::create(std::move(transport), h2::Role::client, nullptr, options);
     if (!tunnel) {
         return std::unexpected(tunnel.error());
     }
@@ -144,12 +150,13 @@ Result<void> Pool::adopt_http2(std::unique_ptr<net::Stream> transport, const Wir
     (*tunnel)->on_change(&Pool::on_http2_change, this);
     shared_.push_back(connection);
     core_.scope().spawn(&Pool::serve_http2, shared_from_this(), connection);
+    // Those who wait are served even by a pool that keeps nothing: nobody else would do it.
+    give_streams();
     if (retired_ || core_.draining()) {
         connection->leave();
     } else {
         connection->await_end(usage_->limits());
     }
-    give_streams();
     connect_if_needed();
     return {};
 }
@@ -166,7 +173,7 @@ runtime::Task<void> Pool::serve_http2(std::shared_ptr<Pool> pool,
     connection->end.cancel();
     connection->tunnel->on_change(nullptr, nullptr);
     std::erase(pool->shared_, connection);
-    --pool->connections_;
+    --pool->connections_[1];
     pool->usage_->remove_connection();
     pool->connect_if_needed();
 }

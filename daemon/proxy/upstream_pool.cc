@@ -9,6 +9,14 @@ using decide::HttpVersion;
 using telemetry::ClusterCounter;
 using telemetry::CoreGauge;
 
+namespace {
+
+std::size_t slot(HttpVersion version) {
+    return version == HttpVersion::http2 ? 1 : 0;
+}
+
+}  // namespace
+
 // --- UpstreamConnection ---
 
 UpstreamConnection::UpstreamConnection(std::shared_ptr<Pool> owner,
@@ -172,7 +180,7 @@ void Pool::forget(UpstreamConnection& connection) {
     if (connection.in_use) {
         usage_->remove_active();
     }
-    --connections_;
+    --connections_[0];
     usage_->remove_connection();
     connect_if_needed();
 }
@@ -251,9 +259,10 @@ bool Pool::needs_connection(HttpVersion version) const {
 void Pool::connect_if_needed() {
     for (HttpVersion version : {HttpVersion::http1, HttpVersion::http2}) {
         while (needs_connection(version)) {
-            if (!decide::may_connect(usage_->limits(), usage_->load(), connections_)) {
+            if (!decide::may_connect(
+                    usage_->limits(), usage_->load(), connections_[slot(version)])) {
                 usage_->series().add(ClusterCounter::cx_overflow);
-                return;
+                break;
             }
             core_.scope().spawn(&Pool::open, shared_from_this(), first_waiter(version)->wish);
         }
@@ -268,7 +277,7 @@ void Pool::begin(Attempt& attempt) {
     attempts_ = &attempt;
     ++connecting_;
     connecting_http2_ += attempt.version == HttpVersion::http2 ? 1 : 0;
-    ++connections_;
+    ++connections_[slot(attempt.version)];
     usage_->add_connection();
 }
 
@@ -305,7 +314,7 @@ runtime::Task<void> Pool::open(std::shared_ptr<Pool> pool, WireRequest wish) {
         if (stream.error().kind == ErrorKind::timed_out) {
             series.add(ClusterCounter::cx_connect_timeout);
         }
-        --pool->connections_;
+        --pool->connections_[slot(wish.version)];
         pool->usage_->remove_connection();
         pool->fail_waiters(stream.error(), wish.version);
         co_return;

@@ -145,7 +145,9 @@ private:
     std::uint32_t waiting_http2_ = 0;  // of these
     std::uint32_t connecting_ = 0;
     std::uint32_t connecting_http2_ = 0;  // of these
-    std::uint32_t connections_ = 0;       // of this endpoint: being opened, busy or idle
+    // Of this endpoint, HTTP/1.1 and HTTP/2: being opened, busy or idle. Apart, because either may
+    // have one beyond maxConnections, as Envoy's pools of the two have.
+    std::array<std::uint32_t, 2> connections_{};
     bool retired_ = false;
 };
 

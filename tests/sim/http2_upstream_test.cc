@@ -317,6 +317,86 @@ TEST(Http2Upstream, a_mirror_speaks_what_its_destination_speaks) {
     shop.world.finish();
 }
 
+TEST(Http2Upstream, one_stream_that_is_reset_again_and_again_is_no_reason_to_repeat) {
+    Shop shop;
+    shop.route("    retries: {attempts: 0}\n");
+    Http2App app(shop.world, "10.0.0.1:9090", [](Http2Peer& peer, h2::StreamId id, const auto& of) {
+        if (of.path == "/warm") {
+            answer_ok(peer, id, of);
+        } else {
+            peer.session().reset(id, h2::ErrorCode::internal_error);
+        }
+    });
+    EXPECT_EQ(shop.world.get("/warm").status, 200);
+    EXPECT_EQ(shop.world.get("/cold").status, 503);
+    EXPECT_EQ(app.requests.size(), 2U);
+    shop.world.finish();
+}
+
+// Answers after `delay`, when the connection still lives.
+Task<void> answer_later(World* world, Http2Peer* peer, h2::StreamId id, Duration delay) {
+    co_await Sleep(world->loop, delay);
+    peer->respond(id, 200, {}, "late");
+    co_await peer->say();
+}
+
+TEST(Http2Upstream, the_last_request_of_a_connection_is_not_cut_by_its_idle_time) {
+    for (const char* limits : {"{maxRequestsPerConnection: 1, idleTimeout: 5s}",
+                               "{maxRequestsPerConnection: 2, idleTimeout: 5s}"}) {
+        Shop shop;
+        shop.pool(limits);
+        shop.route("    retries: {attempts: 0}\n");
+        Http2App app(shop.world,
+                     "10.0.0.1:9090",
+                     [&](Http2Peer& peer, h2::StreamId id, const Http2Message& message) {
+                         if (message.path == "/soon") {
+                             answer_ok(peer, id, message);
+                         } else {
+                             shop.world.scope().spawn(
+                                 &answer_later, &shop.world, &peer, id, seconds(10));
+                         }
+                     });
+        EXPECT_EQ(shop.world.get("/soon").status, 200);
+        Answer answer = shop.world.get("/late");
+        EXPECT_EQ(answer.status, 200) << limits;
+        EXPECT_EQ(answer.body, "late");
+        shop.world.finish();
+    }
+}
+
+TEST(Http2Upstream, an_endpoint_that_goes_while_it_is_connected_to_serves_those_who_wait) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Shop shop("http2", {.seed = seed});
+        Http2App app(shop.world, "10.0.0.1:9090", answer_ok);
+        Answer answer;
+        shop.world.scope().spawn(&ask_once,
+                                 &shop.world,
+                                 std::string("GET / HTTP/1.1\r\nhost: shop\r\n\r\n"),
+                                 std::string("10.96.0.1:80"),
+                                 &answer);
+        shop.world.run_for(std::chrono::microseconds(20 * seed));
+        shop.world.withdraw("pod-shop-1");
+        EXPECT_EQ(shop.world.settle(), FakeEnd::done) << shop.world.network.describe();
+        EXPECT_TRUE(answer.status == 200 || answer.status == 503) << answer.status;
+        EXPECT_LE(app.connections(), 1U) << "seed " << seed;
+        shop.world.finish();
+    }
+}
+
+TEST(Http2Upstream, a_caller_that_says_goaway_still_gets_its_answers) {
+    Shop shop("http");
+    App app(shop.world, "10.0.0.1:9090", [](const Request&, std::size_t) {
+        return Reply{response(200, "late"), milliseconds(200)};
+    });
+    auto got = talk(shop.world, [](Http2Peer& peer) {
+        ask(peer, "GET", "/");
+        peer.session().goaway();
+    });
+    EXPECT_EQ(got.at(0).status, 200);
+    EXPECT_EQ(got.at(0).body, "late");
+    shop.world.finish();
+}
+
 // --- gRPC ---
 
 std::vector<Field> call_fields(std::string_view timeout = {}) {
@@ -361,6 +441,28 @@ TEST(Grpc, a_call_passes_with_its_trailers_and_is_counted_as_grpc) {
     };
     EXPECT_TRUE(line("istio_request_messages_total").ends_with("} 2"));
     EXPECT_TRUE(line("istio_response_messages_total").ends_with("} 3"));
+    shop.world.finish();
+}
+
+TEST(Grpc, trailers_that_may_not_pass_are_left_out_and_the_status_stays) {
+    Shop shop("grpc");
+    Http2App app(
+        shop.world, "10.0.0.1:9090", [](Http2Peer& peer, h2::StreamId id, const auto& message) {
+            peer.respond(id,
+                         200,
+                         {{"content-type", "application/grpc"}, {"content-length", "6"}},
+                         grpc_frame("x"),
+                         {{"x-request-id", "of the app"}, {"grpc-status", "0"}, {"x-mine", "y"}});
+        });
+    auto got = talk(shop.world, [](Http2Peer& peer) {
+        ask(peer, "POST", "/s/M", call_fields("100H"), grpc_frame("a"));
+    });
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(got[0].body, grpc_frame("x"));
+    EXPECT_EQ(got[0].trailers["grpc-status"], "0");
+    EXPECT_EQ(got[0].trailers["x-mine"], "y");
+    EXPECT_FALSE(got[0].trailers.contains("x-request-id"));
+    EXPECT_EQ(app.requests.at(0).fields["grpc-timeout"], "360000S");
     shop.world.finish();
 }
 

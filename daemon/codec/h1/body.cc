@@ -21,15 +21,15 @@ bool starts_with_name(std::string_view name, std::string_view prefix) {
     return name.size() >= prefix.size() && same_name(name.substr(0, prefix.size()), prefix);
 }
 
-// RFC 9110 section 6.5.1: nothing that frames, routes, authenticates, modifies the request or
-// says how to process the content may come after it.
-bool forbidden_in_trailers(std::string_view name) {
+}  // namespace
+
+bool allowed_in_trailers(std::string_view name) {
     const Known known = known_name(name);
     if (known == Known::grpc_status || known == Known::grpc_message) {
-        return false;
+        return true;
     }
     if (known != Known::none) {
-        return true;
+        return false;
     }
     static constexpr std::array<std::string_view, 6> prefixes = {
         "x-forwarded-", "x-envoy-", "x-orlop-", "if-", "proxy-", "access-control-"};
@@ -49,10 +49,8 @@ bool forbidden_in_trailers(std::string_view name) {
                                                                "strict-transport-security"};
     const auto prefixed = [name](std::string_view p) { return starts_with_name(name, p); };
     const auto equal = [name](std::string_view n) { return same_name(name, n); };
-    return std::ranges::any_of(prefixes, prefixed) || std::ranges::any_of(names, equal);
+    return std::ranges::none_of(prefixes, prefixed) && std::ranges::none_of(names, equal);
 }
-
-}  // namespace
 
 BodyDecoder::BodyDecoder(Framing framing, std::uint64_t length) {
     switch (framing) {
@@ -208,7 +206,7 @@ Reason BodyDecoder::add_trailer(std::string_view line) {
     if (reason != Reason::none) {
         return reason;
     }
-    if (forbidden_in_trailers(field.name)) {
+    if (!allowed_in_trailers(field.name)) {
         return Reason::forbidden_trailer;
     }
     ++trailer_count_;

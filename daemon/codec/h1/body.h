@@ -42,6 +42,10 @@ struct BodyStep {
     std::string_view payload;  // inside the input; not empty when state is payload
 };
 
+// RFC 9110 section 6.5.1: nothing that frames, routes, authenticates, modifies the request or says
+// how to process the content may come behind it.
+bool allowed_in_trailers(std::string_view name);
+
 class BodyDecoder {
 public:
     BodyDecoder() = default;  // no body: complete at once

@@ -238,8 +238,11 @@ int on_frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user_data)
     }
     Stream* stream = state.find(frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
-        // Also streams the library refused before we knew them: each cost us work and a frame.
-        if ((stream == nullptr || state.early(*stream)) && !state.count_early_reset()) {
+        // Also streams the library refused before we knew them: each cost us work and a frame. A
+        // client that gives up its own requests floods nobody here.
+        const bool counts =
+            state.role == Role::server && (stream == nullptr || state.early(*stream));
+        if (counts && !state.count_early_reset()) {
             return state.violate(ErrorCode::enhance_your_calm, "too many streams reset early");
         }
         return 0;

@@ -265,8 +265,8 @@ bool Session::finished() {
 
 bool Session::can_open_stream() const {
     const SessionState& state = *state_;
-    if (state.role != Role::client || state.dead || draining() ||
-        nghttp2_session_check_request_allowed(state.session) == 0) {
+    if (state.role != Role::client || state.dead || state.violation != ErrorCode::no_error ||
+        draining() || nghttp2_session_check_request_allowed(state.session) == 0) {
         return false;
     }
     return state.streams.size() < streams_max();

@@ -62,8 +62,16 @@ struct Written {
     std::size_t cookies = 0;
 };
 
+// A gRPC message is framed by chunks whatever it says of its length: they have room for trailers.
+bool is_grpc(std::span<const Field> fields) {
+    return std::ranges::any_of(fields, [](const Field& field) {
+        return known_name(field.name) == Known::content_type && grpc::is_call(field.value);
+    });
+}
+
 Written write_fields(std::span<const Field> fields, h1::HeadWriter& writer) {
     Written written;
+    const bool any_length = !is_grpc(fields);
     for (const Field& field : fields) {
         switch (known_name(field.name)) {
         case Known::host:
@@ -73,6 +81,9 @@ Written write_fields(std::span<const Field> fields, h1::HeadWriter& writer) {
             ++written.cookies;
             break;
         case Known::content_length:
+            if (!any_length) {
+                break;
+            }
             written.has_length = true;
             [[fallthrough]];
         default:
