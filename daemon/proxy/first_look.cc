@@ -41,4 +41,22 @@ runtime::Task<h1::Looks> first_look(Conversation& conversation, std::int64_t wai
     co_return seen;
 }
 
+runtime::Task<tls::ClientHello> await_client_hello(Conversation& conversation) {
+    net::Stream& stream = *conversation.stream;
+    Look look{&stream};
+    runtime::Timer deadline(&Look::on_deadline, &look);
+    auto& loop = conversation.core->loop();
+    loop.timers().set(deadline,
+                      loop.now() + std::chrono::milliseconds(limits::tls_handshake_ms_max));
+    auto hello = tls::look_at_client_hello(stream.input());
+    while (hello.state == tls::HelloState::need_more) {
+        auto arrived = co_await stream.more();
+        if (!arrived || *arrived == 0) {
+            break;
+        }
+        hello = tls::look_at_client_hello(stream.input());
+    }
+    co_return hello;
+}
+
 }  // namespace orlop::proxy

@@ -1,7 +1,6 @@
 #include "daemon/proxy/gateway.h"
 
 #include "daemon/base/log.h"
-#include "daemon/codec/client_hello.h"
 #include "daemon/decide/match_route.h"
 #include "daemon/net/tcp_stream.h"
 #include "daemon/net/tls_identity.h"
@@ -88,31 +87,10 @@ void report_refusal(const Conversation& conversation, const Pinned& pinned, std:
     finish_record(core, pinned, record);
 }
 
-struct HelloWatch {
-    net::Stream* stream;
-    static void on_deadline(void* self) {
-        static_cast<HelloWatch*>(self)->stream->interrupt_reader();
-    }
-};
-
 runtime::Task<tls::ClientHello> await_hello(Conversation& conversation) {
-    net::Stream& stream = *conversation.stream;
-    LiveStream live(conversation.pod->live, stream);
-    live.between_requests(&stream);
-    HelloWatch watch{&stream};
-    runtime::Timer deadline(&HelloWatch::on_deadline, &watch);
-    auto& loop = conversation.core->loop();
-    loop.timers().set(deadline,
-                      loop.now() + std::chrono::milliseconds(limits::tls_handshake_ms_max));
-    auto hello = tls::look_at_client_hello(stream.input());
-    while (hello.state == tls::HelloState::need_more) {
-        auto arrived = co_await stream.more();
-        if (!arrived || *arrived == 0) {
-            break;
-        }
-        hello = tls::look_at_client_hello(stream.input());
-    }
-    co_return hello;
+    LiveStream live(conversation.pod->live, *conversation.stream);
+    live.between_requests(conversation.stream.get());
+    co_return co_await await_client_hello(conversation);
 }
 
 // Ends the TLS of `server`; the conversation then has plaintext. Says what went wrong otherwise.

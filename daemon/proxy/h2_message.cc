@@ -182,47 +182,12 @@ void MessageStream::cancel_operations() {
 }
 
 void MessageStream::start_send() {
-    sent_ = 0;
-    sending_ = true;
     if (gone_ && in_ended_ && role_ == h2::Role::client) {
+        sending_ = true;
         pretend_sent();
         return;
     }
-    continue_send();
-}
-
-void MessageStream::continue_send() {
-    std::size_t skip = sent_;
-    for (const iovec& piece : pieces()) {
-        if (!sending_) {
-            return;
-        }
-        if (skip >= piece.iov_len) {
-            skip -= piece.iov_len;
-            continue;
-        }
-        std::string_view left(static_cast<const char*>(piece.iov_base) + skip,
-                              piece.iov_len - skip);
-        skip = 0;
-        while (!left.empty()) {
-            auto step = push(left);
-            if (!step) {
-                sending_ = false;
-                fail_stream(step.error());
-                sent(-EPIPE);
-                return;
-            }
-            sent_ += step->taken;
-            left.remove_prefix(step->taken);
-            if (step->wait) {
-                flush_soon();
-                return;
-            }
-        }
-    }
-    sending_ = false;
-    flush_soon();
-    sent(static_cast<int>(sent_));
+    TunnelStream::start_send();
 }
 
 Result<MessageStream::Step> MessageStream::push(std::string_view bytes) {

@@ -37,13 +37,7 @@ public:
     bool transport_ends() const override { return true; }
 
 private:
-    // What became of the front of the bytes being written.
-    struct Step {
-        std::size_t taken = 0;
-        bool wait = false;  // for window: on_writable goes on
-    };
     void start_send() override;
-    void continue_send() override;
     void consumed(std::size_t bytes) override;
     void cancel_operations() override;
     void take(std::span<const std::uint8_t> bytes) override;
@@ -53,7 +47,8 @@ private:
     void peer_reset(h2::ErrorCode code) override;
     std::size_t uncredited() const override { return data_unread_; }
 
-    Result<Step> push(std::string_view bytes);
+    Result<Step> push(std::string_view bytes) override;
+    void refuse_send(const Error& error) override { fail_stream(error); }
     Result<Step> push_head(std::string_view bytes);
     Result<Step> push_request(std::string_view bytes);
     Result<Step> push_response(std::string_view bytes);

@@ -33,6 +33,13 @@ Meaning meaning_of(const Conversation& conversation) {
     return meaning;
 }
 
+// Of a port that promised nothing.
+Service sniffed(h1::Looks seen) {
+    return seen == h1::Looks::http1   ? Service::http
+           : seen == h1::Looks::http2 ? Service::http2
+                                      : Service::bytes;
+}
+
 runtime::Task<Service> choose_service(Conversation& conversation) {
     Meaning meaning = meaning_of(conversation);
     if (!meaning.known_service) {
@@ -40,10 +47,7 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
         if (!meaning.refused) {
             co_return Service::bytes;
         }
-        auto seen = co_await first_look(conversation, limits::protocol_look_ms);
-        co_return seen == h1::Looks::http1 ? Service::http
-        : seen == h1::Looks::http2         ? Service::http2
-                                           : Service::bytes;
+        co_return sniffed(co_await first_look(conversation, limits::protocol_look_ms));
     }
     // Of an unknown address only the port is known: it may well speak something else.
     bool undeclared = meaning.protocol == model::Protocol::undeclared ||
@@ -57,10 +61,7 @@ runtime::Task<Service> choose_service(Conversation& conversation) {
     if (!undeclared || meaning.server_first) {
         co_return Service::bytes;
     }
-    auto seen = co_await first_look(conversation, limits::protocol_look_ms);
-    co_return seen == h1::Looks::http1 ? Service::http
-    : seen == h1::Looks::http2         ? Service::http2
-                                       : Service::bytes;
+    co_return sniffed(co_await first_look(conversation, limits::protocol_look_ms));
 }
 
 }  // namespace

@@ -1,38 +1,18 @@
 #include "daemon/proxy/stream_target.h"
 
-#include "daemon/codec/client_hello.h"
 #include "daemon/decide/match_route.h"
 #include "daemon/decide/match_stream.h"
+#include "daemon/proxy/first_look.h"
 
 namespace orlop::proxy {
 namespace {
 
 using Verdict = StreamTarget::Verdict;
 
-struct HelloWait {
-    net::Stream* stream;
-    static void on_deadline(void* self) {
-        static_cast<HelloWait*>(self)->stream->interrupt_reader();
-    }
-};
-
 // The name that the caller asks for; empty when it sends none, speaks something else, or says
 // nothing for as long as a handshake may take.
 runtime::Task<std::string> look_for_name(Conversation& conversation) {
-    net::Stream& stream = *conversation.stream;
-    HelloWait wait{&stream};
-    runtime::Timer deadline(&HelloWait::on_deadline, &wait);
-    auto& loop = conversation.core->loop();
-    loop.timers().set(deadline,
-                      loop.now() + std::chrono::milliseconds(limits::tls_handshake_ms_max));
-    auto hello = tls::look_at_client_hello(stream.input());
-    while (hello.state == tls::HelloState::need_more) {
-        auto arrived = co_await stream.more();
-        if (!arrived || *arrived == 0) {
-            break;
-        }
-        hello = tls::look_at_client_hello(stream.input());
-    }
+    auto hello = co_await await_client_hello(conversation);
     co_return hello.server_name;
 }
 

@@ -67,11 +67,8 @@ void TunnelStream::start_send() {
     continue_send();
 }
 
-// Offers what is left of the pieces; the session takes what its windows allow.
+// Offers what is left of the pieces, as far as push() takes it.
 void TunnelStream::continue_send() {
-    if (!sending_) {
-        return;
-    }
     std::size_t skip = sent_;
     for (const iovec& piece : pieces()) {
         if (skip >= piece.iov_len) {
@@ -81,21 +78,37 @@ void TunnelStream::continue_send() {
         std::string_view left(static_cast<const char*>(piece.iov_base) + skip,
                               piece.iov_len - skip);
         skip = 0;
-        auto taken = tunnel_->session_->write(id_, left);
-        if (!taken) {
-            sending_ = false;
-            sent(-EPIPE);
-            return;
+        while (sending_ && !left.empty()) {
+            auto step = push(left);
+            if (!step) {
+                sending_ = false;
+                refuse_send(step.error());
+                sent(-EPIPE);
+                return;
+            }
+            sent_ += step->taken;
+            left.remove_prefix(step->taken);
+            if (step->wait) {
+                flush_soon();
+                return;
+            }
         }
-        sent_ += *taken;
-        if (*taken < left.size()) {
-            tunnel_->flush_soon();
-            return;  // on_writable goes on
+        if (!sending_) {
+            return;
         }
     }
     sending_ = false;
-    tunnel_->flush_soon();
+    flush_soon();
     sent(static_cast<int>(sent_));
+}
+
+// The session takes what its windows allow.
+Result<TunnelStream::Step> TunnelStream::push(std::string_view bytes) {
+    auto taken = session().write(id_, bytes);
+    if (!taken) {
+        return std::unexpected(taken.error());
+    }
+    return Step{*taken, *taken < bytes.size()};
 }
 
 void TunnelStream::cancel_operations() {

@@ -43,7 +43,13 @@ protected:
     bool receive_in_flight() const override { return false; }
     bool send_in_flight() const override { return false; }
     void consumed(std::size_t bytes) override;
-    virtual void continue_send();
+    // What became of the front of the bytes being written.
+    struct Step {
+        std::size_t taken = 0;
+        bool wait = false;  // for window: on_writable goes on
+    };
+    virtual Result<Step> push(std::string_view bytes);
+    virtual void refuse_send(const Error& /*error*/) {}  // push() has failed
     virtual void peer_ended() { end_input(std::nullopt); }
     virtual void peer_reset(h2::ErrorCode code);
     virtual void take(std::span<const std::uint8_t> bytes);
@@ -52,6 +58,7 @@ protected:
     virtual std::size_t uncredited() const { return unread(); }
     h2::Session& session();
     void adopt(h2::StreamId id);
+    void continue_send();
     void flush_soon();
     void let_go();
 

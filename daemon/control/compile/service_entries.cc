@@ -8,13 +8,6 @@
 namespace orlop::control {
 namespace {
 
-bool selects(const model::Labels& selector, const model::Labels& labels) {
-    return std::ranges::all_of(selector, [&](const auto& entry) {
-        auto found = labels.find(entry.first);
-        return found != labels.end() && found->second == entry.second;
-    });
-}
-
 // An endpoint outside the cluster as a workload that is not enrolled: it has labels for subsets and
 // names for metrics, and no mesh TLS.
 model::WorkloadPtr

@@ -5,7 +5,6 @@
 #include <unordered_map>
 
 namespace orlop::control {
-namespace {
 
 bool selects(const model::Labels& selector, const model::Labels& labels) {
     return std::ranges::all_of(selector, [&](const auto& entry) {
@@ -13,6 +12,8 @@ bool selects(const model::Labels& selector, const model::Labels& labels) {
         return found != labels.end() && found->second == entry.second;
     });
 }
+
+namespace {
 
 // Pods of a namespace by each of their labels: a selector looks only at its rarest label's pods.
 class LabelIndex {

@@ -35,6 +35,9 @@ struct Services {
     }
 };
 
+// Whether `labels` have every pair of `selector`; what no pair means is the caller's to say.
+bool selects(const model::Labels& selector, const model::Labels& labels);
+
 Services compile_services(const ObjectStore& store,
                           const model::MeshConfig& mesh,
                           const Workloads& workloads,
