@@ -14,8 +14,8 @@ namespace orlop::proxy {
 
 runtime::Task<h1::Looks> first_look(Conversation& conversation, std::int64_t wait_ms);
 
-// The ClientHello of a caller that should begin with one; `need_more` when it ended, or said nothing
-// for as long as a handshake may take. Nothing is consumed.
+// The ClientHello of a caller that should begin with one; `need_more` when it ended, or said
+// nothing for as long as a handshake may take. Nothing is consumed.
 runtime::Task<tls::ClientHello> await_client_hello(Conversation& conversation);
 
 }  // namespace orlop::proxy
