@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures orlopd beside direct traffic and sidecar pairs; see bench/README.md.
 #
-#   sudo bench/run.sh quick|full|scale|soak|smoke|profile|micro [--accept-noise]
+#   sudo bench/run.sh quick|full|scale|soak|smoke|profile|compare|micro [--accept-noise]
 #
 # Installs what it needs, builds, makes namespaces named orlop-bench-*, removes them at the end.
 # BENCH_BIN (folder of bench-load) and ORLOPD (a daemon) skip the build of each.
@@ -11,9 +11,9 @@ exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 suite=${1:-}
 case $suite in
-quick | full | scale | soak | smoke | profile | micro) shift ;;
+quick | full | scale | soak | smoke | profile | compare | micro) shift ;;
 *)
-    echo "usage: bench/run.sh quick|full|scale|soak|smoke|profile|micro [--accept-noise]" >&2
+    echo "usage: bench/run.sh quick|full|scale|soak|smoke|profile|compare|micro [--accept-noise]" >&2
     exit 2
     ;;
 esac

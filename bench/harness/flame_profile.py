@@ -62,6 +62,7 @@ def sample(session, contender, load, backend, folder):
                              "--percent-limit", "0.3", "--stdio"], capture_output=True, text=True,
                             check=False).stdout
     (folder / "functions.txt").write_text(report)
-    data.unlink()
+    if not os.environ.get("ORLOP_PROFILE_KEEP"):
+        data.unlink()
     return {"contender": contender.key, "load": load.name,
             **{k: v for k, v in result.items() if k not in ("cdf_us", "slices")}}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import measure
 import mesh as orlop
+from compare import compare
 from cross_check import cross_check
 from events import events
 from flame_profile import profile
@@ -316,5 +317,6 @@ SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
     "full": (full, 1.7, 0.4, Noise.strict),
     "scale": (scale, 3.0, 0.5, Noise.strict),
     "profile": (lambda session: profile(session, LOADS), 3.0, 1.0, Noise.accepted),
+    "compare": (lambda session: compare(session, LOADS), 1.5, 0.3, Noise.accepted),
     "soak": (soak, 60.0, 1.0, Noise.accepted),
 }
