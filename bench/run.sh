@@ -13,7 +13,8 @@ suite=${1:-}
 case $suite in
 quick | full | scale | soak | smoke | profile | compare | micro) shift ;;
 *)
-    echo "usage: bench/run.sh quick|full|scale|soak|smoke|profile|compare|micro [--accept-noise]" >&2
+    suites="quick|full|scale|soak|smoke|profile|compare|micro"
+    echo "usage: bench/run.sh $suites [--accept-noise]" >&2
     exit 2
     ;;
 esac

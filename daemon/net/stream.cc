@@ -45,7 +45,7 @@ void Stream::extend_input(const std::byte* bytes, std::size_t size) {
     std::size_t unread = end_ - begin_;
     if (lent_ || capacity_ - end_ < size) {
         std::size_t capacity = std::max(unread + size, std::min(2 * capacity_, input_bytes_max_));
-        auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+        auto larger = make_block(capacity);
         if (unread != 0) {
             std::memcpy(larger.get(), data_ + begin_, unread);
         }
@@ -67,7 +67,7 @@ std::span<std::uint8_t> Stream::append_room(std::size_t at_least) {
     if (backlog_capacity_ - backlog_size_ < at_least) {
         std::size_t capacity =
             std::max(backlog_size_ + at_least, std::min(2 * backlog_capacity_, input_bytes_max_));
-        auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+        auto larger = make_block(capacity);
         if (backlog_size_ != 0) {
             std::memcpy(larger.get(), backlog_.get(), backlog_size_);
         }

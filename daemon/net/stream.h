@@ -17,6 +17,7 @@
 //     }
 #pragma once
 
+#include "daemon/base/block_pool.h"
 #include "daemon/base/error.h"
 #include "daemon/base/limits.h"
 #include "daemon/runtime/loop.h"
@@ -150,10 +151,10 @@ private:
     std::size_t end_ = 0;
     std::size_t capacity_ = 0;
     std::optional<runtime::LentBuffer> lent_;
-    std::unique_ptr<std::byte[]> heap_;
+    Block heap_;
     // Arrived since the last more() and not shown yet, so that views into input() stay valid.
     std::optional<runtime::LentBuffer> pending_;
-    std::unique_ptr<std::byte[]> backlog_;
+    Block backlog_;
     std::size_t backlog_size_ = 0;
     std::size_t backlog_capacity_ = 0;
     std::size_t fresh_ = 0;

@@ -211,9 +211,9 @@ Result<MessageStream::Step> MessageStream::push_request(std::string_view bytes) 
     }
     request_method_ = head.method_kind;
     out_body_ = h1::BodyDecoder(head);
-    auto line = lowered_.request(head, scheme_);
+    auto line = lowered().request(head, scheme_);
     auto end = out_body_.complete() ? h2::StreamEnd::ended : h2::StreamEnd::open;
-    auto id = session().open_request_stream(line, lowered_.last(), end);
+    auto id = session().open_request_stream(line, lowered().last(), end);
     if (!id) {
         Error error = id.error();
         if (error.kind == ErrorKind::closed || error.kind == ErrorKind::limit_exceeded) {
@@ -234,7 +234,7 @@ Result<MessageStream::Step> MessageStream::push_response(std::string_view bytes)
     if (parsed.state != h1::ParseState::complete) {
         return std::unexpected(not_whole("the response head"));
     }
-    auto fields = lowered_.fields(head);
+    auto fields = lowered().fields(head);
     Result<void> told;
     if (head.interim) {
         told = session().inform(id_, head.status, fields);
@@ -255,18 +255,7 @@ Result<MessageStream::Step> MessageStream::push_body(std::string_view bytes) {
         return std::unexpected(not_whole("a message with bytes behind its end"));
     }
     if (payload_left_ != 0) {
-        auto payload = bytes.substr(0, std::min(payload_left_, bytes.size()));
-        auto written = session().write(id_, payload);
-        if (!written) {
-            return std::unexpected(written.error());
-        }
-        payload_left_ -= *written;
-        if (payload_left_ == 0 && out_body_.complete()) {
-            if (auto ended = finish_body(); !ended) {
-                return std::unexpected(ended.error());
-            }
-        }
-        return Step{*written, *written < payload.size()};
+        return push_payload(bytes.substr(0, std::min(payload_left_, bytes.size())));
     }
     auto step = out_body_.next(bytes);
     switch (step.state) {
@@ -289,11 +278,23 @@ Result<MessageStream::Step> MessageStream::push_body(std::string_view bytes) {
     return std::unexpected(not_whole("the body"));
 }
 
+Result<MessageStream::Step> MessageStream::push_payload(std::string_view payload) {
+    // A body whose length was said has no trailers: its last byte ends the stream as well.
+    bool last = payload.size() == payload_left_ && out_body_.complete();
+    auto written = session().write(id_, payload, last ? h2::StreamEnd::ended : h2::StreamEnd::open);
+    if (!written) {
+        return std::unexpected(written.error());
+    }
+    payload_left_ -= *written;
+    body_ended_ = last && payload_left_ == 0;
+    return Step{*written, *written < payload.size()};
+}
+
 Result<void> MessageStream::finish_body() {
     if (std::exchange(body_ended_, true)) {
         return {};
     }
-    return session().end(id_, lowered_.trailers(out_body_.trailers()));
+    return session().end(id_, lowered().trailers(out_body_.trailers()));
 }
 
 void MessageStream::shutdown_write() {

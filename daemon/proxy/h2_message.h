@@ -53,6 +53,7 @@ private:
     Result<Step> push_request(std::string_view bytes);
     Result<Step> push_response(std::string_view bytes);
     Result<Step> push_body(std::string_view bytes);
+    Result<Step> push_payload(std::string_view payload);
     Result<void> finish_body();
     void pretend_sent();
     void refuse_message(Error error);
@@ -60,7 +61,6 @@ private:
     const h2::Role role_;
     std::string_view scheme_ = "http";  // a literal
     h1::Method request_method_ = h1::Method::get;
-    h2::Lowered lowered_;
     // out
     bool head_sent_ = false;
     bool body_ended_ = false;

@@ -19,6 +19,7 @@ std::span<const std::uint8_t> as_bytes(std::string_view text) {
 
 TunnelStream::TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id)
     : Stream(tunnel->loop()), tunnel_(std::move(tunnel)), id_(id), answered_(loop()) {
+    place_ = tunnel_->streams_.size();
     tunnel_->streams_.push_back(this);
     if (id != h2::StreamId::none) {
         adopt(id);
@@ -34,12 +35,19 @@ h2::Session& TunnelStream::session() {
     return *tunnel_->session_;
 }
 
+h2::Lowered& TunnelStream::lowered() {
+    return tunnel_->lowered_;
+}
+
 void TunnelStream::flush_soon() {
     tunnel_->flush_soon();
 }
 
 TunnelStream::~TunnelStream() {
-    std::erase(tunnel_->streams_, this);
+    auto& streams = tunnel_->streams_;
+    streams[place_] = streams.back();
+    streams[place_]->place_ = place_;
+    streams.pop_back();
     let_go();
 }
 
@@ -69,6 +77,9 @@ void TunnelStream::start_send() {
 
 // Offers what is left of the pieces, as far as push() takes it.
 void TunnelStream::continue_send() {
+    if (!sending_) {
+        return;
+    }
     std::size_t skip = sent_;
     for (const iovec& piece : pieces()) {
         if (skip >= piece.iov_len) {
@@ -247,15 +258,14 @@ void Tunnel::flush_soon() {
 runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
     // One turn later: what other coroutines of this turn have to say joins the same records.
     co_await runtime::Yield(self->loop());
-    self->out_.resize(write_bytes);
     while (!self->transport_->failure()) {
-        // A copy: frames that arrive during the write may move the session's own buffer.
-        std::size_t size = self->session_->take_output(self->out_);
-        if (size == 0) {
+        // Taken out: frames that arrive during the write may move the session's own buffer.
+        self->session_->take_output(self->out_, write_bytes);
+        if (self->out_.empty()) {
             break;
         }
         auto written = co_await self->transport_->write(
-            std::string_view(reinterpret_cast<const char*>(self->out_.data()), size));
+            std::string_view(reinterpret_cast<const char*>(self->out_.data()), self->out_.size()));
         if (!written) {
             break;
         }
@@ -273,6 +283,9 @@ TunnelStream* Tunnel::stream_of(h2::StreamId id) const {
 
 // For the last events of a stream: the session may have forgotten it already.
 TunnelStream* Tunnel::last_word_to(h2::StreamId id) const {
+    if (TunnelStream* known = stream_of(id)) {
+        return known;
+    }
     auto found = std::ranges::find_if(
         streams_, [id](const TunnelStream* stream) { return stream->id_ == id && !stream->gone_; });
     return found == streams_.end() ? nullptr : *found;

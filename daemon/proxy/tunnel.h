@@ -9,7 +9,9 @@
 // Lifetime: shared_ptr. One core.
 #pragma once
 
+#include "daemon/base/block_pool.h"
 #include "daemon/codec/h2/session.h"
+#include "daemon/codec/h2/translate.h"
 #include "daemon/net/tls_identity.h"
 #include "daemon/runtime/event.h"
 #include "daemon/runtime/scope.h"
@@ -23,7 +25,7 @@ namespace orlop::proxy {
 
 class Tunnel;
 
-class TunnelStream : public net::Stream {
+class TunnelStream : public net::Stream, public InBlocks {
 public:
     // `id` none: the stream is opened later, see adopt().
     TunnelStream(std::shared_ptr<Tunnel> tunnel, h2::StreamId id);
@@ -57,6 +59,7 @@ protected:
     virtual void take_trailers(std::span<const Field> /*fields*/) {}
     virtual std::size_t uncredited() const { return unread(); }
     h2::Session& session();
+    h2::Lowered& lowered();  // shared by the streams of a connection, for the length of a call
     void adopt(h2::StreamId id);
     void continue_send();
     void flush_soon();
@@ -70,6 +73,7 @@ protected:
     bool sending_ = false;
 
 private:
+    std::size_t place_ = 0;  // in the tunnel's list
     std::uint16_t status_ = 0;
     runtime::Event answered_;
 };
@@ -152,6 +156,7 @@ private:
     runtime::Scope writers_;
     std::vector<std::uint8_t> out_;
     std::vector<TunnelStream*> streams_;
+    h2::Lowered lowered_;
     bool writing_ = false;
     bool feeding_ = false;
     bool dead_ = false;

@@ -49,7 +49,7 @@ public:
 
 private:
     struct Detached {
-        struct promise_type : detail::FrameAllocation {
+        struct promise_type : InBlocks {
             Detached get_return_object() noexcept { return {}; }
             std::suspend_never initial_suspend() noexcept { return {}; }
             std::suspend_never final_suspend() noexcept { return {}; }

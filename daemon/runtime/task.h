@@ -9,6 +9,8 @@
 //     auto number = co_await read_number(stream);
 #pragma once
 
+#include "daemon/base/block_pool.h"
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -18,20 +20,10 @@
 
 namespace orlop::runtime {
 
-void* allocate_frame(std::size_t bytes);
-void free_frame(void* frame, std::size_t bytes) noexcept;
-
 // Specialise to true for guards and views that must not be captured by a coroutine frame.
 template <class T> inline constexpr bool forbidden_as_coroutine_parameter = false;
 
 namespace detail {
-
-struct FrameAllocation {
-    static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
-    static void operator delete(void* frame, std::size_t bytes) noexcept {
-        free_frame(frame, bytes);
-    }
-};
 
 struct FinalAwaiter {
     bool await_ready() const noexcept { return false; }
@@ -42,7 +34,7 @@ struct FinalAwaiter {
     void await_resume() const noexcept {}
 };
 
-struct PromiseBase : FrameAllocation {
+struct PromiseBase : InBlocks {
     std::coroutine_handle<> continuation = std::noop_coroutine();
     std::suspend_always initial_suspend() noexcept { return {}; }
     FinalAwaiter final_suspend() noexcept { return {}; }

@@ -329,8 +329,20 @@ bool connection_specific_known(Known known) {
 }
 
 bool connection_specific(std::string_view name, std::string_view value) {
-    Known known = known_name(name);
-    return connection_specific_known(known) || (known == Known::te && value != "trailers");
+    switch (name.size()) {  // of a lower-case name: only these lengths need a look
+    case 2:
+        return name == "te" && value != "trailers";
+    case 7:
+        return name == "upgrade";
+    case 10:
+        return name == "connection" || name == "keep-alive";
+    case 16:
+        return name == "proxy-connection";
+    case 17:
+        return name == "transfer-encoding";
+    default:
+        return false;
+    }
 }
 
 }  // namespace orlop::h2

@@ -81,6 +81,9 @@ ssize_t read_source(nghttp2_session*,
         return 0;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (stream->ends_with_source && stream->source.size() <= length) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    }
     return static_cast<ssize_t>(std::min(length, stream->source.size()));
 }
 
@@ -122,7 +125,6 @@ submit_request(SessionState& state, std::span<const nghttp2_nv> head, StreamEnd 
         return std::unexpected(check(id, "HTTP/2 request not sent").error());
     }
     state.add(id).ending = whole;
-    state.pump();
     return static_cast<StreamId>(id);
 }
 
@@ -153,9 +155,9 @@ Result<void> SessionState::start() {
     nghttp2_option_set_stream_reset_rate_limit(raw_option,
                                                std::uint64_t{4} * options.early_resets_max,
                                                std::uint64_t{2} * options.early_resets_max);
-    const int made = role == Role::server
-                         ? nghttp2_session_server_new2(&session, raw_callbacks, this, raw_option)
-                         : nghttp2_session_client_new2(&session, raw_callbacks, this, raw_option);
+    const auto make =
+        role == Role::server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+    const int made = make(&session, raw_callbacks, this, raw_option, library_memory());
     if (made != 0) {
         return check(made, "HTTP/2 session");
     }
@@ -241,6 +243,18 @@ std::size_t Session::take_output(std::span<std::uint8_t> room) {
         drop_output(count);
     }
     return count;
+}
+
+void Session::take_output(std::vector<std::uint8_t>& into, std::size_t bytes_max) {
+    state_->pump();
+    if (!state_->output.swap(into, bytes_max)) {
+        const auto ready = state_->output.view();
+        const auto front = ready.first(std::min(ready.size(), bytes_max));
+        into.assign(front.begin(), front.end());
+        state_->output.drop(front.size());
+    }
+    state_->pump();
+    state_->dispatch();
 }
 
 bool Session::wants_read() const {
@@ -379,11 +393,11 @@ Session::respond(StreamId id, std::uint16_t status, std::span<const Field> field
     }
     stream->answered = true;
     stream->ending = whole;
-    state.pump();
     return {};
 }
 
-Result<std::size_t> Session::write(StreamId id, std::span<const std::uint8_t> bytes) {
+Result<std::size_t>
+Session::write(StreamId id, std::span<const std::uint8_t> bytes, StreamEnd end) {
     SessionState& state = *state_;
     Stream* stream = state.live(id);
     if (stream == nullptr || state.dead) {
@@ -397,11 +411,14 @@ Result<std::size_t> Session::write(StreamId id, std::span<const std::uint8_t> by
     std::size_t accepted = 0;
     if (offered > 0) {
         stream->source = bytes.first(offered);
+        stream->ends_with_source = end == StreamEnd::ended && offered == bytes.size();
         // Fails when the data item was not deferred yet; the pump then reads it all the same.
         static_cast<void>(nghttp2_session_resume_data(state.session, stream->id));
         state.pump();
         // The pump can end streams but never frees one that is live: it only queues last events.
         accepted = offered - stream->source.size();
+        stream->ending = stream->ends_with_source && stream->source.empty();
+        stream->ends_with_source = false;
         stream->source = {};
     }
     if (accepted < bytes.size() && !stream->blocked) {
@@ -411,8 +428,9 @@ Result<std::size_t> Session::write(StreamId id, std::span<const std::uint8_t> by
     return accepted;
 }
 
-Result<std::size_t> Session::write(StreamId id, std::string_view bytes) {
-    return write(id, std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()));
+Result<std::size_t> Session::write(StreamId id, std::string_view bytes, StreamEnd end) {
+    return write(
+        id, std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()), end);
 }
 
 void Session::end(StreamId id) {
@@ -470,7 +488,6 @@ void Session::consume(StreamId id, std::size_t bytes) {
     const std::size_t credit = std::min(bytes, stream->unconsumed);
     stream->unconsumed -= credit;
     static_cast<void>(nghttp2_session_consume(state.session, stream->id, credit));
-    state.pump();
 }
 
 void Session::attach(StreamId id, void* owner) {

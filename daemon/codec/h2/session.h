@@ -41,6 +41,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace orlop::h2 {
 
@@ -153,6 +154,9 @@ public:
     void drop_output(std::size_t bytes);  // they were sent; may call on_writable
     // Copying form of the two above.
     std::size_t take_output(std::span<std::uint8_t> room);
+    // The same, up to `bytes_max`, without the copy where all of it fits: `into` and the session's
+    // own buffer change places. What `into` held is lost.
+    void take_output(std::vector<std::uint8_t>& into, std::size_t bytes_max);
     bool wants_read() const;  // false: the peer must first take what is queued for it
     bool wants_write();       // output() is not empty
     bool finished();          // nothing to send, nothing more to expect: close the transport
@@ -173,9 +177,12 @@ public:
     Result<void>
     respond(StreamId stream, std::uint16_t status, std::span<const Field> fields, StreamEnd end);
     // Bytes accepted now, 0..bytes.size(); when short, on_writable follows. Fails with not_found
-    // for a stale stream and closed after end().
-    Result<std::size_t> write(StreamId stream, std::span<const std::uint8_t> bytes);
-    Result<std::size_t> write(StreamId stream, std::string_view bytes);
+    // for a stale stream and closed after end(). `ended`: END_STREAM goes with the last of them,
+    // when all are accepted.
+    Result<std::size_t>
+    write(StreamId stream, std::span<const std::uint8_t> bytes, StreamEnd end = StreamEnd::open);
+    Result<std::size_t>
+    write(StreamId stream, std::string_view bytes, StreamEnd end = StreamEnd::open);
     // END_STREAM after everything accepted. It leaves once the stream's window is above zero.
     void end(StreamId stream);
     // The same with trailers behind everything accepted; names must be lower case.
@@ -184,7 +191,8 @@ public:
     // Returns credit for `bytes` of on_data that were drained. Bytes of a stream that has ended
     // are credited to the connection when it ends.
     void consume(StreamId stream, std::size_t bytes);
-    // A pointer of the owner's choice, kept with the stream; null when stale or never set.
+    // A pointer of the owner's choice, kept with the stream; null when stale or never set. The
+    // last event of an orderly stream may still ask for it.
     void attach(StreamId stream, void* owner);
     void* attached(StreamId stream) const;
 

@@ -43,6 +43,15 @@ void Output::drop(std::size_t count) {
     }
 }
 
+bool Output::swap(std::vector<std::uint8_t>& into, std::size_t bytes_max) {
+    if (head_ != 0 || bytes_.size() > bytes_max) {
+        return false;
+    }
+    into.clear();
+    bytes_.swap(into);
+    return true;
+}
+
 void HeaderBlock::begin() {
     text_.clear();
     places_.clear();

@@ -35,6 +35,7 @@ struct Stream {
     Instant opened{};
     std::size_t unconsumed = 0;            // received bytes not yet credited
     std::span<const std::uint8_t> source;  // only during write()
+    bool ends_with_source = false;         // END_STREAM goes with the last byte of it
     bool has_trailers = false;             // `trailers` follow the data
     std::vector<std::pair<std::string, std::string>> trailers;
     ErrorCode close_code = ErrorCode::no_error;
@@ -46,6 +47,8 @@ class Output {
 public:
     void append(const std::uint8_t* bytes, std::size_t count);
     void drop(std::size_t count);
+    // All of it for the buffer of `into`; false when it is more than `bytes_max`.
+    bool swap(std::vector<std::uint8_t>& into, std::size_t bytes_max);
     std::span<const std::uint8_t> view() const { return std::span(bytes_).subspan(head_); }
     std::size_t size() const { return bytes_.size() - head_; }
 
@@ -149,6 +152,9 @@ struct SessionState {
 
 // Registers every callback below on `callbacks`; defined in callbacks.cc.
 void set_callbacks(nghttp2_session_callbacks* callbacks);
+
+// The library's objects of a stream live in blocks (base/block_pool.h), as ours do.
+nghttp2_mem* library_memory();
 
 // Field rules both for what we receive and what we are asked to send (RFC 9113 section 8.2).
 bool sendable_name(std::string_view name);

@@ -6,6 +6,8 @@
 #include "daemon/codec/h2/state.h"
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 
 namespace orlop::h2 {
 namespace {
@@ -24,11 +26,30 @@ Error unsayable(std::string_view what) {
                  0};
 }
 
+// What each name of a head means, looked up once.
+class Names {
+public:
+    static bool fit(std::span<const Field> fields) {
+        return fields.size() <= limits::http_headers_max;
+    }
+    explicit Names(std::span<const Field> fields) {
+        assert(fit(fields));
+        for (std::size_t i = 0; i < fields.size(); ++i) {
+            known_[i] = known_name(fields[i].name);
+        }
+    }
+    Known operator[](std::size_t at) const { return known_[at]; }
+
+private:
+    std::array<Known, limits::http_headers_max> known_;  // filled as far as it is read
+};
+
 // The authority of a request: `host` may repeat it, never contradict it (RFC 9113 8.3.1).
-Result<std::string_view> authority_of(const RequestEvent& request) {
+Result<std::string_view> authority_of(const RequestEvent& request, const Names& names) {
     std::string_view authority = request.authority;
-    for (const Field& field : request.fields) {
-        if (known_name(field.name) != Known::host) {
+    for (std::size_t i = 0; i < request.fields.size(); ++i) {
+        const Field& field = request.fields[i];
+        if (names[i] != Known::host) {
             continue;
         }
         if (authority.empty()) {
@@ -63,17 +84,21 @@ struct Written {
 };
 
 // A gRPC message is framed by chunks whatever it says of its length: they have room for trailers.
-bool is_grpc(std::span<const Field> fields) {
-    return std::ranges::any_of(fields, [](const Field& field) {
-        return known_name(field.name) == Known::content_type && grpc::is_call(field.value);
-    });
+bool is_grpc(std::span<const Field> fields, const Names& names) {
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+        if (names[i] == Known::content_type && grpc::is_call(fields[i].value)) {
+            return true;
+        }
+    }
+    return false;
 }
 
-Written write_fields(std::span<const Field> fields, h1::HeadWriter& writer) {
+Written write_fields(std::span<const Field> fields, const Names& names, h1::HeadWriter& writer) {
     Written written;
-    const bool any_length = !is_grpc(fields);
-    for (const Field& field : fields) {
-        switch (known_name(field.name)) {
+    const bool any_length = !is_grpc(fields, names);
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+        const Field& field = fields[i];
+        switch (names[i]) {
         case Known::host:
         case Known::te:
             break;
@@ -129,7 +154,11 @@ std::size_t rendered_bytes_max(const RequestEvent& request) {
 }
 
 Result<RenderedHead> render_request(const RequestEvent& request, std::span<char> room) {
-    auto authority = authority_of(request);
+    if (!Names::fit(request.fields)) {
+        return std::unexpected(unsayable("more than http_headers_max fields"));
+    }
+    const Names names(request.fields);
+    auto authority = authority_of(request, names);
     if (!authority) {
         return std::unexpected(authority.error());
     }
@@ -146,7 +175,7 @@ Result<RenderedHead> render_request(const RequestEvent& request, std::span<char>
     h1::HeadWriter writer(room);
     writer.request_line(request.method, request.path);
     writer.field("host", *authority);
-    Written written = write_fields(request.fields, writer);
+    Written written = write_fields(request.fields, names, writer);
     return finish(writer, body_framing(written, request.end));
 }
 
@@ -155,9 +184,12 @@ render_response(const ResponseEvent& response, h1::Method request_method, std::s
     if (response.status == 101) {
         return std::unexpected(unsayable("101 has no meaning in HTTP/2"));
     }
+    if (!Names::fit(response.fields)) {
+        return std::unexpected(unsayable("more than http_headers_max fields"));
+    }
     h1::HeadWriter writer(room);
     writer.status_line(response.status, "");
-    Written written = write_fields(response.fields, writer);
+    Written written = write_fields(response.fields, Names(response.fields), writer);
     bool bodyless = response.status < 200 || response.status == 204 || response.status == 304 ||
                     request_method == h1::Method::head;
     if (bodyless) {

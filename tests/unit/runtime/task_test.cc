@@ -104,30 +104,6 @@ TEST(Task, destroyed_without_being_awaited_never_runs_and_frees_its_arguments) {
     EXPECT_FALSE(ran);
 }
 
-TEST(Task, frames_of_one_size_are_reused) {
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return;  // every frame is the heap's, so that misuse is seen
-#endif
-    void* first = allocate_frame(300);
-    free_frame(first, 300);
-    void* second = allocate_frame(260);  // same class of 128 bytes
-    EXPECT_EQ(first, second);
-    void* other = allocate_frame(200);
-    EXPECT_NE(other, second);
-    free_frame(second, 260);
-    free_frame(other, 200);
-}
-
-TEST(Task, frames_of_any_size_can_be_written_to_the_last_byte) {
-    for (std::size_t bytes : {1u, 127u, 128u, 129u, 8063u, 8064u, 8065u, 8192u, 8193u, 100'000u}) {
-        for (int round = 0; round < 3; ++round) {
-            auto* frame = static_cast<char*>(allocate_frame(bytes));
-            std::fill_n(frame, bytes, 'x');
-            free_frame(frame, bytes);
-        }
-    }
-}
-
 Task<void>
 pause(Loop* loop, Duration duration, Counted counted, std::vector<int>* order, int name) {
     co_await Sleep(*loop, duration);
