@@ -74,4 +74,5 @@ def show(layout, name, by_binary):
               f" ({median(ratios):.3f}: {min(ratios):.3f} to {max(ratios):.3f})"
               f"  CPU {median(r['cpu_mesh_us'] for r in results):6.2f} us"
               f" ({median(costs):.3f}: {min(costs):.3f} to {max(costs):.3f})"
+              f", least {min(r['cpu_mesh_us'] for r in results):6.2f} us"
               f"  p50 {median(r['p50_us'] for r in results):7.1f} us", flush=True)
