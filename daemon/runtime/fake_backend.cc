@@ -52,6 +52,12 @@ struct FakeBackend::Ring {
     std::uint32_t next_lent = 1;
     unsigned stuck_polls = 0;
 
+    // A socket tells its error once, to one operation; the kernel's queue keeps that one ahead of
+    // what another operation on the socket finds afterwards.
+    static bool goes_before(const Completion& earlier, const Operation& operation) {
+        return earlier.operation == &operation ||
+               (earlier.operation->fd == operation.fd && earlier.result < 0);
+    }
     bool can_go_on(FakeNetwork& network, Pending& entry) const;
     std::optional<Instant> next_event(FakeNetwork& network);
     std::vector<std::size_t> due(Instant now) const;
@@ -165,12 +171,12 @@ std::optional<Instant> FakeBackend::Ring::next_event(FakeNetwork& network) {
     return earliest;
 }
 
-// Completions that may be told now; those of one multishot operation stay in order.
+// Completions that may be told now.
 std::vector<std::size_t> FakeBackend::Ring::due(Instant now) const {
     std::vector<std::size_t> candidates;
     for (std::size_t i = 0; i < completions.size(); ++i) {
         auto same = [&](const Completion& earlier) {
-            return earlier.operation == completions[i].operation;
+            return goes_before(earlier, *completions[i].operation);
         };
         auto here = completions.begin() + static_cast<std::ptrdiff_t>(i);
         if (completions[i].due <= now && std::none_of(completions.begin(), here, same)) {
@@ -301,6 +307,11 @@ void FakeBackend::complete(Operation& operation,
                            More more,
                            std::optional<LentBuffer> lent) {
     Instant due = virtual_now() + network_->random().up_to(options_.completion_delay_max);
+    for (const auto& earlier : ring_->completions) {
+        if (Ring::goes_before(earlier, operation)) {
+            due = std::max(due, earlier.due);
+        }
+    }
     ring_->completions.push_back({&operation, due, result, more == More::yes, lent});
 }
 

@@ -9,6 +9,13 @@
 #include <unistd.h>
 
 namespace orlop::runtime {
+namespace {
+
+// A completion is often answered by a chain of coroutines that wake each other. The ring is asked
+// again when the chain has ended, with all it started, not once per link: an enter each.
+constexpr unsigned ready_rounds_max = 4;
+
+}  // namespace
 
 Loop::Loop(std::unique_ptr<Backend> backend)
     : backend_(std::move(backend)), now_(backend_->now()), timers_(now_),
@@ -32,9 +39,9 @@ void Loop::run() {
 void Loop::turn(Backend::Wait wait) {
     arm_wakeup();
     run_messages();
-    run_ready();
-    now_ = backend_->now();
-    timers_.expire(now_);
+    for (unsigned round = 0; round < ready_rounds_max && !ready_.empty(); ++round) {
+        run_ready();
+    }
     bool work_waits = !ready_.empty() || stopping_;
     auto effective = work_waits ? Backend::Wait::no : wait;
     polling_ = true;

@@ -233,6 +233,7 @@ Result<void> UringBackend::open(UringNotes* notes) {
     }
     open_ = true;
     io_uring_ring_dontfork(&ring_);
+    io_uring_register_ring_fd(&ring_);  // spares a look-up per enter; refused, all works without
     if ((ring_.features & IORING_FEAT_EXT_ARG) == 0) {
         return fail(ErrorKind::unsupported,
                     "io_uring waits with a timeout (Linux 5.11) are missing; use 5.19 or newer");

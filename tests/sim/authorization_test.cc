@@ -196,7 +196,7 @@ Task<void> talk(World* world, Talk* talk, std::string to) {
     co_await peer.connect(*SocketAddress::parse(to));
     co_await Sleep(world->loop, talk->silence);
     co_await peer.send(talk->first);
-    talk->got = co_await peer.receive_some();
+    talk->got = co_await peer.receive_exactly(talk->first.size());
     std::string more = co_await peer.receive_all();
     talk->got += more;
     talk->ended = peer.ended();
