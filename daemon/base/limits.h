@@ -27,7 +27,9 @@ static_assert(h2_connection_window_bytes > h2_stream_window_bytes,
               "equal windows let one unread stream stop the others");
 inline constexpr std::size_t h2_header_block_bytes_max = http_head_bytes_max;
 inline constexpr std::size_t h2_outbound_queue_bytes_max = 1024 * 1024;
-inline constexpr std::uint32_t h2_early_resets_max = 500;
+inline constexpr std::uint32_t h2_early_resets_max = 500;  // per second, of one caller
+// Of one node, for all of its pods: callers that give up must not cost the others their tunnel.
+inline constexpr std::uint32_t hbone_early_resets_max = 20'000;
 inline constexpr std::int64_t goaway_notice_ms = 100;  // from the first GOAWAY to the last
 
 // TLS.

@@ -144,6 +144,11 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
             }
             pieces.add({last_chunk.room().data(), *size});
         }
+        if (done) {
+            // A caller may leave as soon as it has the last byte, and its end may be told before
+            // that of this write: it is not to be taken for one that left early.
+            downstream.watch_end(nullptr, nullptr);
+        }
         if (pieces.count != 0) {
             auto written = co_await downstream.write(pieces.all());
             if (!written) {

@@ -311,7 +311,8 @@ runtime::Task<void> serve_hbone(Conversation conversation) {
                                                                   std::move(stream),
                                                                   TunnelRequest(request),
                                                                   std::move(owner));
-                                 });
+                                 },
+                                 {.early_resets_max = limits::hbone_early_resets_max});
     if (!tunnel) {
         co_await transport.close(net::Closing::reset);
         co_return;

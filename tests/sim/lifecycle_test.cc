@@ -64,6 +64,33 @@ TEST(CallerLeaves, the_upstream_is_cut_and_the_record_says_DC) {
     }
 }
 
+Task<void> ask_and_hang_up(World* world, int* answered) {
+    ScriptedPeer peer(world->loop, world->network.socket());
+    co_await peer.connect(*SocketAddress::parse("10.96.0.1:80"));
+    co_await peer.send(get_line);
+    auto got = co_await peer.receive_until("hello");
+    *answered += got.ends_with("hello") ? 1 : 0;
+    peer.close();
+}
+
+// The end of the caller may be told in the same turn as the end of the last write to it.
+TEST(CallerLeaves, with_its_answer_in_hand_and_the_upstream_connection_is_kept) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        Shop shop({.seed = seed, .latency_max = std::chrono::microseconds(1)});
+        App app(shop.world, "10.0.0.1:9090", always({response(200, "hello")}));
+        constexpr int calls = 10;
+        int answered = 0;
+        for (int i = 0; i < calls; ++i) {
+            shop.world.scope().spawn(&ask_and_hang_up, &shop.world, &answered);
+            ASSERT_EQ(shop.world.settle(), FakeEnd::done);
+        }
+        EXPECT_EQ(answered, calls);
+        EXPECT_EQ(app.connections, 1u) << "seed " << seed;
+        EXPECT_EQ(shop.world.flags("test"), "-") << "seed " << seed;
+        shop.world.finish();
+    }
+}
+
 TEST(CallerLeaves, during_a_fault_delay_a_back_off_and_connecting) {
     struct Wait {
         std::string route;
