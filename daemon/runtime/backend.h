@@ -80,7 +80,8 @@ public:
     virtual void start(Operation& operation) = 0;
     virtual void cancel(Operation& operation) = 0;
     virtual void release_buffer(const LentBuffer& buffer) = 0;
-    // Closes without waiting; no operation may be in flight on the descriptor.
+    // Closes without waiting; no operation may be in flight on the descriptor. One that was
+    // received from is closed here and nowhere else: the ring may still listen to it.
     virtual void close(int fd) = 0;
 
     // Submits what was started and delivers completions; waits until `deadline` (nullopt: for

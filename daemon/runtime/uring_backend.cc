@@ -1,9 +1,7 @@
-#include "daemon/runtime/uring_backend.h"
+#include "daemon/runtime/uring_ring.h"
 
-#include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cassert>
@@ -15,143 +13,17 @@
 namespace orlop::runtime {
 namespace {
 
-constexpr std::uint32_t heap_buffer_id = 0xffff'ffff;
 constexpr unsigned submit_tries_max = 1u << 20;
 
-// Receive buffers of one size that the kernel picks from (a provided buffer ring).
-class BufferPool {
-public:
-    BufferPool() = default;
-    BufferPool(const BufferPool&) = delete;
-    BufferPool& operator=(const BufferPool&) = delete;
-    ~BufferPool();
-
-    // `group` tells the pools of a ring apart. unsupported: the kernel has no buffer rings.
-    Result<void> open(io_uring& ring, unsigned short group, unsigned count, unsigned bytes);
-    bool ready() const { return ring_ != nullptr; }
-    unsigned short group() const { return group_; }
-    LentBuffer lend(unsigned slot, unsigned received) const {
-        return {memory_ + std::size_t{slot} * bytes_,
-                received,
-                bytes_,
-                static_cast<std::uint32_t>(group_) << 16 | slot};
-    }
-    static unsigned group_of(std::uint32_t id) { return id >> 16; }
-    void take_back(const LentBuffer& buffer);
-
-private:
-    void add(unsigned slot, int offset);
-
-    io_uring_buf_ring* ring_ = nullptr;
-    std::byte* memory_ = nullptr;
-    unsigned count_ = 0;
-    unsigned bytes_ = 0;
-    unsigned short group_ = 0;
-};
-
-BufferPool::~BufferPool() {
-    if (ring_ != nullptr) {
-        ::munmap(ring_, count_ * sizeof(io_uring_buf));
-    }
-    if (memory_ != nullptr) {
-        ::munmap(memory_, std::size_t{count_} * bytes_);
-    }
-}
-
-Result<void>
-BufferPool::open(io_uring& ring, unsigned short group, unsigned count, unsigned bytes) {
-    count_ = count;
-    bytes_ = bytes;
-    group_ = group;
-    auto map = [](std::size_t size) {
-        return ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    };
-    void* slots = map(count * sizeof(io_uring_buf));
-    void* memory = map(std::size_t{count} * bytes);
-    ring_ = slots == MAP_FAILED ? nullptr : static_cast<io_uring_buf_ring*>(slots);
-    memory_ = memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
-    if (ring_ == nullptr || memory_ == nullptr) {
-        return fail_errno(errno, "cannot map receive buffers");
-    }
-    io_uring_buf_reg registration{};
-    registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
-    registration.ring_entries = count;
-    registration.bgid = group;
-    if (int rc = io_uring_register_buf_ring(&ring, &registration, 0); rc < 0) {
-        ::munmap(ring_, count_ * sizeof(io_uring_buf));
-        ring_ = nullptr;
-        return fail(ErrorKind::unsupported, "no buffer rings");
-    }
-    io_uring_buf_ring_init(ring_);
-    for (unsigned slot = 0; slot < count; ++slot) {
-        add(slot, static_cast<int>(slot));
-    }
-    io_uring_buf_ring_advance(ring_, static_cast<int>(count));
-    return {};
-}
-
-void BufferPool::add(unsigned slot, int offset) {
-    io_uring_buf_ring_add(ring_,
-                          memory_ + std::size_t{slot} * bytes_,
-                          bytes_,
-                          static_cast<unsigned short>(slot),
-                          io_uring_buf_ring_mask(count_),
-                          offset);
-}
-
-void BufferPool::take_back(const LentBuffer& buffer) {
-    add(buffer.id & 0xffff, 0);
-    io_uring_buf_ring_advance(ring_, 1);
-}
-
-class UringBackend final : public Backend {
-public:
-    explicit UringBackend(const UringOptions& options) : options_(options) {}
-    ~UringBackend() override;
-
-    Result<void> open(UringNotes* notes);
-
-    void start(Operation& operation) override;
-    void cancel(Operation& operation) override;
-    void release_buffer(const LentBuffer& buffer) override;
-    void close(int fd) override;
-    void poll(Wait wait, std::optional<Instant> deadline) override;
-    Instant now() override { return monotonic_now(); }
-    const BackendStats& stats() const override { return stats_; }
-
-    SocketAddress local_address(int fd) override;
-    SocketAddress peer_address(int fd) override;
-    void shutdown_write(int fd) override { ::shutdown(fd, SHUT_WR); }
-    void set_close_style(int fd, CloseStyle style) override;
-    void prepare_stream_socket(int fd) override;
-
-private:
-    io_uring_sqe* next_sqe();
-    void prepare_receive(io_uring_sqe* sqe, Operation& operation);
-    bool next_completion(io_uring_cqe& cqe);
-    void complete(const io_uring_cqe& cqe);
-    void finish_receive(Operation& operation, std::uint32_t flags);
-    void take_heap_buffer(Operation& operation);
-    bool retry_without_pool(Operation& operation);
-    Result<void> register_buffers(UringNotes* notes);
-    void queue_accept(io_uring_sqe* sqe, Operation& operation);
-    bool accept_again(Operation& operation);
-    void cancel_everything();
-
-    UringOptions options_;
-    io_uring ring_{};
-    bool open_ = false;
-    bool taskrun_flag_ = false;
-    bool multishot_accept_ = true;
-    BufferPool ordinary_;
-    BufferPool bulk_;
-    BackendStats stats_;
-};
+}  // namespace
 
 UringBackend::~UringBackend() {
     if (open_) {
         cancel_everything();
         io_uring_queue_exit(&ring_);
+    }
+    for (const auto& standing : standing_.all()) {
+        drop_parked(*standing);
     }
 }
 
@@ -178,7 +50,7 @@ bool UringBackend::next_completion(io_uring_cqe& cqe) {
     return true;
 }
 
-Error explain_ring_failure(int number) {
+static Error explain_ring_failure(int number) {
     const char* hint = "check the kernel log";
     if (number == ENOSYS) {
         hint = "the kernel has no io_uring (5.19 or newer is needed) or a seccomp profile hides it";
@@ -244,10 +116,28 @@ Result<void> UringBackend::open(UringNotes* notes) {
         notes->lines.emplace_back("io_uring multishot accept (Linux 5.19) is missing; each "
                                   "connection is accepted by a request of its own instead");
     }
-    return register_buffers(notes);
+    auto registered = register_buffers(notes);
+    find_multishot_receive(notes);
+    return registered;
 }
 
-void note_missing_buffer_rings(UringNotes* notes) {
+// Multishot receive cannot be probed; SEND_ZC came in the same release.
+void UringBackend::find_multishot_receive(UringNotes* notes) {
+    if (!ordinary_.ready()) {
+        return;  // has been noted; it needs them
+    }
+    if (io_uring_probe* probe = io_uring_get_probe_ring(&ring_)) {
+        standing_receives_ = options_.use_multishot_receive &&
+                             io_uring_opcode_supported(probe, IORING_OP_SEND_ZC) != 0;
+        io_uring_free_probe(probe);
+    }
+    if (!standing_receives_ && notes != nullptr) {
+        notes->lines.emplace_back("io_uring multishot receive (Linux 6.0) is missing; each receive "
+                                  "is a request of its own instead");
+    }
+}
+
+static void note_missing_buffer_rings(UringNotes* notes) {
     if (notes != nullptr) {
         notes->lines.emplace_back("io_uring buffer rings (Linux 5.19) are missing; each receive "
                                   "uses heap memory of its own instead");
@@ -295,7 +185,6 @@ void UringBackend::take_heap_buffer(Operation& operation) {
 }
 
 void UringBackend::prepare_receive(io_uring_sqe* sqe, Operation& operation) {
-    operation.lent.reset();
     const bool bulk = operation.size == ReceiveSize::bulk && bulk_.ready();
     if (ordinary_.ready() && operation.buffer == nullptr) {
         io_uring_prep_recv(sqe, operation.fd, nullptr, 0, 0);
@@ -313,6 +202,12 @@ void UringBackend::prepare_receive(io_uring_sqe* sqe, Operation& operation) {
     io_uring_prep_recv(sqe, operation.fd, operation.buffer, operation.length, 0);
 }
 
+void UringBackend::start_single_receive(Operation& operation) {
+    io_uring_sqe* sqe = next_sqe();
+    prepare_receive(sqe, operation);
+    io_uring_sqe_set_data(sqe, &operation);
+}
+
 void UringBackend::queue_accept(io_uring_sqe* sqe, Operation& operation) {
     constexpr int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
     if (multishot_accept_) {
@@ -324,17 +219,24 @@ void UringBackend::queue_accept(io_uring_sqe* sqe, Operation& operation) {
 
 void UringBackend::start(Operation& operation) {
     assert(!operation.in_flight);
-    io_uring_sqe* sqe = next_sqe();
     operation.more = false;
     operation.cancel_requested = false;
+    if (operation.code == OpCode::receive) {
+        operation.buffer = nullptr;
+        operation.lent.reset();
+        operation.in_flight = true;
+        if (!standing_receives_ || !start_standing(operation)) {
+            start_single_receive(operation);
+        }
+        return;
+    }
+    io_uring_sqe* sqe = next_sqe();
     switch (operation.code) {
     case OpCode::accept:
         queue_accept(sqe, operation);
         break;
     case OpCode::receive:
-        operation.buffer = nullptr;
-        prepare_receive(sqe, operation);
-        break;
+        break;  // above
     case OpCode::receive_into:
         io_uring_prep_recv(sqe, operation.fd, operation.buffer, operation.length, 0);
         break;
@@ -376,6 +278,9 @@ void UringBackend::cancel(Operation& operation) {
         return;
     }
     operation.cancel_requested = true;
+    if (operation.code == OpCode::receive && cancel_standing(operation)) {
+        return;
+    }
     io_uring_sqe* sqe = next_sqe();
     io_uring_prep_cancel(sqe, &operation, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -391,6 +296,7 @@ void UringBackend::release_buffer(const LentBuffer& buffer) {
 }
 
 void UringBackend::close(int fd) {
+    close_standing(fd);
     io_uring_sqe* sqe = next_sqe();
     io_uring_prep_close(sqe, fd);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -439,10 +345,8 @@ bool UringBackend::retry_without_pool(Operation& operation) {
     } else {
         take_heap_buffer(operation);
     }
-    io_uring_sqe* sqe = next_sqe();
-    prepare_receive(sqe, operation);
     operation.in_flight = true;
-    io_uring_sqe_set_data(sqe, &operation);
+    start_single_receive(operation);
     return true;
 }
 
@@ -460,7 +364,12 @@ bool UringBackend::accept_again(Operation& operation) {
 }
 
 void UringBackend::complete(const io_uring_cqe& cqe) {
-    auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&cqe));
+    const std::uint64_t tagged = io_uring_cqe_get_data64(&cqe);
+    if ((tagged & standing_tag) != 0) {
+        complete_standing(*reinterpret_cast<StandingReceive*>(tagged & ~standing_tag), cqe);
+        return;
+    }
+    auto* operation = reinterpret_cast<Operation*>(tagged);
     if (operation == nullptr) {
         return;  // a cancel request or a close; nobody waits for it
     }
@@ -476,13 +385,16 @@ void UringBackend::complete(const io_uring_cqe& cqe) {
     }
     if (operation->code == OpCode::receive) {
         finish_receive(*operation, cqe.flags);
+        if (standing_receives_) {
+            note_single_receive(*operation);
+        }
     }
     operation->on_complete(*operation);
 }
 
 void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
     io_uring_cqe* first = nullptr;
-    if (wait == Wait::no) {
+    if (wait == Wait::no || !due_.empty()) {
         unsigned sq_flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
         bool work = !taskrun_flag_ || io_uring_sq_ready(&ring_) != 0 ||
                     (sq_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
@@ -501,6 +413,9 @@ void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
         }
         ++stats_.enters;
         io_uring_submit_and_wait_timeout(&ring_, &first, 1, timeout_pointer, nullptr);
+    }
+    if (!due_.empty()) {
+        tell_due();
     }
     // Only what is there now: completions that callbacks cause wait for the next poll.
     io_uring_cqe cqe;
@@ -537,8 +452,6 @@ void UringBackend::prepare_stream_socket(int fd) {
     int one = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Backend>> create_uring_backend(const UringOptions& options,
                                                       UringNotes* notes) {

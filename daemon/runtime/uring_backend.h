@@ -25,6 +25,7 @@ struct UringOptions {
     bool use_coop_taskrun = true;
     bool use_buffer_rings = true;
     bool use_multishot_accept = true;
+    bool use_multishot_receive = true;
 };
 
 struct UringNotes {

@@ -39,15 +39,18 @@ UringOptions small(unsigned buffers = 8) {
 
 std::vector<Features> feature_sets() {
     UringOptions no_defer = small(), no_coop = small(), no_rings = small(), no_multishot = small();
+    UringOptions no_standing = small();
     no_defer.use_defer_taskrun = false;
     no_coop.use_coop_taskrun = false;
     no_rings.use_buffer_rings = false;
     no_multishot.use_multishot_accept = false;
+    no_standing.use_multishot_receive = false;
     return {{"all", small(), 0},
             {"no_defer_taskrun", no_defer, 1},
             {"no_coop_taskrun", no_coop, 3},
             {"no_buffer_rings", no_rings, 1},
-            {"no_multishot_accept", no_multishot, 1}};
+            {"no_multishot_accept", no_multishot, 1},
+            {"no_multishot_receive", no_standing, 1}};
 }
 
 class UringBackend : public testing::TestWithParam<Features> {
