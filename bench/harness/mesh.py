@@ -193,7 +193,7 @@ class Mesh:
                      self.root / "sandbox" / node / f"{pod}.yaml"):
             path.unlink(missing_ok=True)
 
-    def start(self, node, preload=None):
+    def start(self, node, preload=None, pinned=True):
         state = self.root / "state" / node
         state.mkdir(parents=True, exist_ok=True)
         socket = self.root / f"{node}.sock"
@@ -205,7 +205,8 @@ class Mesh:
         env = dict(os.environ)
         if preload is not None:
             env.update(LD_PRELOAD=str(preload), ORLOP_ALLOC_FILE=str(self.counter_file))
-        daemon = self.topology.start(f"orlopd-{node}", node, argv, core=self.mesh_core, env=env,
+        daemon = self.topology.start(f"orlopd-{node}", node, argv,
+                                     core=self.mesh_core if pinned else None, env=env,
                                      cgroup=self.node_cgroup(node) / "orlopd")
         self.daemons[node] = daemon
         self._wait_for(daemon, socket)

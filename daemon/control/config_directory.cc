@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <dirent.h>
 #include <fcntl.h>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -21,6 +23,9 @@ namespace {
 constexpr std::uint32_t watched_events = IN_CLOSE_WRITE | IN_ATTRIB | IN_CREATE | IN_DELETE |
                                          IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |
                                          IN_MOVE_SELF | IN_ONLYDIR;
+
+constexpr std::size_t files_per_reader_min = 4;
+constexpr std::size_t readers_max = 8;
 
 bool is_config_name(std::string_view name) {
     if (name.starts_with('.') || name.ends_with('~') || name.ends_with(".tmp") ||
@@ -197,15 +202,27 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
         return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
     });
     result.files_seen = found.size();
+    std::vector<Reading> due;
     for (const auto& [mtime, path, state] : found) {
         auto known = files_.find(path);
-        if (known != files_.end() && known->second == state) {
-            seen[path] = state;
-        } else if (scan_file(store, path, state, result)) {
-            seen[path] = state;
-        } else {
-            seen[path] = FileState{};  // read again at the next scan
+        seen[path] = state;
+        if (known == files_.end() || known->second != state) {
+            due.push_back({.path = path, .state = state});
         }
+    }
+    read_all(due);
+    for (Reading& reading : due) {
+        if (!reading.settled) {
+            seen[reading.path] = FileState{};
+        }
+        if (reading.failure) {
+            store.fail_source(reading.path, std::move(*reading.failure));
+            continue;
+        }
+        ++result.files_read;
+        bool replaced =
+            store.replace_source(reading.path, std::move(reading.decoded), reading.state.mtime_ns);
+        result.changed = replaced || result.changed;
     }
     for (const auto& [path, state] : files_) {
         if (!seen.contains(path)) {
@@ -216,38 +233,49 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
     return result;
 }
 
-// False when the file could not be read as the state described.
-bool ConfigDirectory::scan_file(ObjectStore& store,
-                                const std::string& path,
-                                const FileState& state,
-                                ScanResult& result) {
+// What is read is decoded here too, which is nearly all of the work; the store is told afterwards,
+// in the order of `due`.
+void ConfigDirectory::read_all(std::vector<Reading>& due) const {
+    std::atomic<std::size_t> next = 0;
+    auto work = [this, &due, &next] {
+        for (std::size_t at = next++; at < due.size(); at = next++) {
+            read_one(due[at]);
+        }
+    };
+    std::size_t readers = std::min<std::size_t>(due.size() / files_per_reader_min, readers_max);
+    readers = std::min<std::size_t>(readers, std::thread::hardware_concurrency());
+    std::vector<std::jthread> others;
+    for (std::size_t i = 1; i < readers; ++i) {
+        others.emplace_back(work);
+    }
+    work();
+}
+
+void ConfigDirectory::read_one(Reading& reading) const {
+    const std::string& path = reading.path;
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd.valid()) {
-        store.fail_source(path,
-                          file_error(path,
-                                     std::string("cannot open: ") + std::strerror(errno),
-                                     "its objects stay as they were; check permissions"));
-        return false;
+        reading.failure = file_error(path,
+                                     fmt::format("cannot open: {}", std::strerror(errno)),
+                                     "its objects stay as they were; check permissions");
+        reading.settled = false;
+        return;
     }
     struct stat status = {};
     if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
-        store.fail_source(path, file_error(path, "not a regular file", "replace it by a file"));
-        return true;
+        reading.failure = file_error(path, "not a regular file", "replace it by a file");
+        return;
     }
     auto text = read_file(fd, path);
     if (!text) {
-        store.fail_source(path,
-                          file_error(path, text.error().context, "its objects stay as they were"));
-        return text.error().kind == ErrorKind::limit_exceeded;
+        reading.failure = file_error(path, text.error().context, "its objects stay as they were");
+        reading.settled = text.error().kind == ErrorKind::limit_exceeded;
+        return;
     }
-    ++result.files_read;
-    auto decoded = decode_text(
+    reading.decoded = decode_text(
         *text,
         {.file = path, .origin = options_.origin, .default_namespace = options_.default_namespace});
-    warn_of_open_secrets(path, status.st_mode, decoded);
-    result.changed =
-        store.replace_source(path, std::move(decoded), state.mtime_ns) || result.changed;
-    return true;
+    warn_of_open_secrets(path, status.st_mode, reading.decoded);
 }
 
 }  // namespace orlop::control

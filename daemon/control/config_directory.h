@@ -7,7 +7,8 @@
 //
 // A directory or file that cannot be read is an error in the store's status; objects stay.
 //
-// Lifetime: control thread only; blocking file reads, bounded by limits.h.
+// Lifetime: control thread only; blocking file reads, bounded by limits.h. Many files at once, as
+// at the start, are read and decoded by a few threads that end before scan() does.
 //
 //     auto directory = ConfigDirectory::open({.path = "/etc/orlop/config"});
 //     directory->scan(store);
@@ -22,7 +23,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace orlop::control {
 
@@ -62,12 +65,18 @@ private:
         std::uint64_t device = 0;
         bool operator==(const FileState&) const = default;
     };
+    // A file that is to be read, and then what was in it.
+    struct Reading {
+        std::string path;
+        FileState state;
+        std::optional<Finding> failure = std::nullopt;
+        bool settled = true;  // false: it was not what `state` describes, look again next time
+        DecodedText decoded = {};
+    };
     explicit ConfigDirectory(DirectoryOptions options, UniqueFd inotify);
     void watch();
-    bool scan_file(ObjectStore& store,
-                   const std::string& path,
-                   const FileState& state,
-                   ScanResult& result);
+    void read_all(std::vector<Reading>& due) const;
+    void read_one(Reading& reading) const;
 
     DirectoryOptions options_;
     UniqueFd inotify_;

@@ -1,5 +1,6 @@
 #include "daemon/control/config_directory.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -63,6 +64,24 @@ TEST_F(ConfigDirectoryTest, reads_again_only_what_changed) {
     fs::remove(path_ / "a.yaml");
     EXPECT_TRUE(directory.scan(store_).changed);
     EXPECT_EQ(store_.objects("Namespace").size(), 1u);
+}
+
+// Enough files for several readers: each is told of in its turn all the same.
+TEST_F(ConfigDirectoryTest, of_many_files_a_bad_one_costs_only_itself_and_the_newest_wins) {
+    constexpr int files = 40;
+    for (int i = 0; i < files; ++i) {
+        std::string text = i == 17 ? "kind: [" : ns("n" + std::to_string(i)) + ns("shared");
+        write(fmt::format("{:02}.yaml", i), text);
+        fs::last_write_time(path_ / fmt::format("{:02}.yaml", i),
+                            fs::file_time_type::clock::now() - std::chrono::minutes(i));
+    }
+    auto directory = open();
+    EXPECT_EQ(directory.scan(store_).files_read, 40u);
+    EXPECT_EQ(store_.objects("Namespace").size(), 40u);  // 39 and the shared one
+    auto* shared = store_.find({"Namespace", "", "shared"});
+    ASSERT_NE(shared, nullptr);
+    EXPECT_TRUE(shared->source.ends_with("00.yaml")) << shared->source;
+    EXPECT_EQ(directory.scan(store_).files_read, 0u);
 }
 
 TEST_F(ConfigDirectoryTest, follows_the_swap_of_a_config_map_mount) {
