@@ -6,7 +6,7 @@ import time
 import measure
 from big_config import big_configuration
 from capture_watch import Watch
-from enrol import enrol_one_by_one
+from enrol import FIRST_NUMBER, add_idle_pods, enrol_one_by_one
 from opponents import COMMANDS, CONFIGS
 from topology import RUN, BenchError, netns_path
 
@@ -14,7 +14,6 @@ PODS_PER_STEP = (10, 100, 1000)
 SIDECARS = 100  # more would only repeat the same number
 IDLE_SECONDS = 10
 ENROL_SECONDS_MAX = 120
-FIRST_NUMBER = 300
 
 
 def scale(session):
@@ -72,10 +71,7 @@ def enrolled_pods(session, count):
         record["error"] = session.mesh_trouble
         return record
     mesh, topology = session.mesh, session.topology
-    names = [f"y{i}" for i in range(count)]
-    missing = [(i, n) for i, n in enumerate(names) if n not in topology.namespaces]
-    for i, name in missing:
-        topology.add_pod(name, "a", FIRST_NUMBER + i)
+    names = add_idle_pods(topology, count)
     try:
         mesh.stop("a")
         daemon = mesh.start("a")

@@ -8,6 +8,7 @@ import measure
 import mesh as orlop
 from compare import compare
 from cross_check import cross_check
+from enrol import FIRST_NUMBER, add_idle_pods
 from events import events
 from flame_profile import profile
 from handshakes import MODES, handshakes
@@ -213,12 +214,10 @@ def memory_per_pod(session, count):
     session.orlop("same")  # enrolled and answering
     before = measure.memory_kb(daemon.pid)
     available = measure.mem_available_kb()
-    added = [f"x{i}" for i in range(count)]
-    for i, pod in enumerate(added):
-        topology.add_pod(pod, "a", 30 + i)
+    added = add_idle_pods(topology, count)
     available_pods = measure.mem_available_kb()
     for i, pod in enumerate(added):
-        mesh.add_pod(pod, "a", topology.address("a", 30 + i))
+        mesh.add_pod(pod, "a", topology.address("a", FIRST_NUMBER + i))
     enrolled = wait_enrolled(session, added)
     after = measure.memory_kb(daemon.pid)
     found = {"idle_rss_kb": before["rss_kb"], "idle_pss_kb": before["pss_kb"],

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ namespace {
 // refresh that takes long had better see them all.
 constexpr Duration settle_time_min = std::chrono::microseconds(500);
 constexpr Duration settle_time_max = std::chrono::milliseconds(5);
+constexpr Duration trim_after = std::chrono::milliseconds(200);
 constexpr Duration housekeeping_interval = std::chrono::milliseconds(250);
 constexpr unsigned series_turns = 240;  // once a minute
 
@@ -81,6 +83,13 @@ UniqueFd signal_descriptor() {
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     return UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+// Reading much leaves holes in the heap where the text was.
+void give_back_after(Duration refresh) {
+    if (refresh > trim_after) {
+        ::malloc_trim(0);
+    }
 }
 
 }  // namespace
@@ -160,7 +169,9 @@ Result<void> Daemon::start_control() {
     }
     resolver_ = std::move(*resolver);
     control_->look_in(&resolver_->answers());
+    Instant begin = monotonic_now();
     control_->refresh();
+    give_back_after(monotonic_now() - begin);
     return {};
 }
 
@@ -299,15 +310,21 @@ runtime::Task<void> Daemon::watch_directory(Daemon* self, control::ConfigDirecto
 
 runtime::Task<void> Daemon::run_refresh(Daemon* self) {
     Duration last = settle_time_max;  // that a refresh took
+    Instant ended = monotonic_now();
     while (true) {
         co_await *self->changed_;
-        co_await runtime::Sleep(*self->loop_, std::clamp(last, settle_time_min, settle_time_max));
+        // Refreshes take half of the time at most; after a rest a change waits for its siblings
+        // alone.
+        Duration rest = last - (monotonic_now() - ended);
+        co_await runtime::Sleep(*self->loop_, std::clamp(rest, settle_time_min, settle_time_max));
         if (self->stopping_) {
             co_return;  // the loop runs on for the spans alone
         }
         Instant begin = monotonic_now();
         self->refresh();
-        last = monotonic_now() - begin;
+        ended = monotonic_now();
+        last = ended - begin;
+        give_back_after(last);
     }
 }
 
@@ -405,7 +422,9 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
             if (self->control_->credential_files_changed()) {
                 self->changed_->set();
             }
-            self->enrolment_->reconcile(*self->control_->snapshot());  // retries failed pods
+            if (self->enrolment_->wants_retry()) {
+                self->enrolment_->reconcile(*self->control_->snapshot());
+            }
         }
     }
 }

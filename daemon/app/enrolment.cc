@@ -62,6 +62,7 @@ Enrolment::Enrolment(runtime::Loop& loop,
 Enrolment::~Enrolment() = default;
 
 void Enrolment::reconcile(const model::Snapshot& snapshot) {
+    update_failed_ = false;
     for (auto pod = pods_.begin(); pod != pods_.end();) {
         const model::Workload* workload = snapshot.find_workload_uid(pod->first);
         bool exists = workload != nullptr && workload->local && !workload->netns.empty();
@@ -80,6 +81,9 @@ void Enrolment::reconcile(const model::Snapshot& snapshot) {
             enrol(snapshot, *workload);
         }
     }
+    if (auto written = datapath_.write_states(); !written) {
+        log_line(LogLevel::error, "datapath", "{}", written.error().context);
+    }
 }
 
 void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& workload) {
@@ -92,6 +96,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
             if (updated) {
                 pod.policy = policy;
             } else {
+                update_failed_ = true;
                 log_line(LogLevel::error, "datapath", "{}: {}", pod.label, updated.error().context);
             }
         }
@@ -100,6 +105,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
     if (known != pods_.end()) {  // the label came back while it was leaving
         if (datapath_.update(workload.uid, policy) && datapath_.activate(workload.uid)) {
             known->second.stage = Stage::enrolled;
+            --leaving_;
             known->second.policy = policy;
         }
         return;
@@ -162,18 +168,20 @@ void Enrolment::leave(const std::string& uid, Pod& pod) {
         log_line(LogLevel::error, "datapath", "{}: {}", pod.label, left.error().context);
     }
     pod.stage = Stage::leaving;
+    ++leaving_;
     pod.leaving_since = loop_.backend().now();
     pod.asked = false;
     log_line(LogLevel::info, "datapath", "{} leaves the mesh; live connections go on", pod.label);
 }
 
 bool Enrolment::advance_leaving() {
-    bool any = false;
+    if (leaving_ == 0) {
+        return false;
+    }
     for (auto& [uid, pod] : pods_) {
         if (pod.stage != Stage::leaving) {
             continue;
         }
-        any = true;
         if (pod.asked || loop_.backend().now() - pod.leaving_since < leave_grace) {
             continue;
         }
@@ -192,7 +200,7 @@ bool Enrolment::advance_leaving() {
             });
         });
     }
-    return any;
+    return true;
 }
 
 void Enrolment::finish_leaving(const std::string& uid) {
@@ -205,9 +213,11 @@ void Enrolment::finish_leaving(const std::string& uid) {
     }
     log_line(LogLevel::info, "datapath", "{} has left the mesh", found->second.label);
     pods_.erase(found);
+    --leaving_;
 }
 
 void Enrolment::gone(const std::string& uid, Pod& pod) {
+    leaving_ -= pod.stage == Stage::leaving ? 1 : 0;
     cores_.tell_all([uid](proxy::ProxyCore& core) { core.close_pod(uid); });
     drop_local(pod);
     if (auto forgotten = datapath_.forget(uid); !forgotten) {

@@ -32,6 +32,8 @@ public:
     ~Enrolment();
 
     void reconcile(const model::Snapshot& snapshot);
+    // Something failed: reconcile() again, also without a new Snapshot.
+    bool wants_retry() const { return !failed_.empty() || update_failed_; }
     // After the first reconcile of a process: pods that an earlier one captured and nobody wants.
     void forget_unclaimed();
     // Pods that take HBONE now, for NodeStatus.
@@ -70,11 +72,13 @@ private:
     datapath::Datapath& datapath_;
     LocalHandler on_local_;
     std::map<std::string, Pod> pods_;  // by uid
+    std::size_t leaving_ = 0;          // of them
     struct Failure {
         Instant again;  // no attempt before
         std::string reason;
     };
     std::map<std::string, Failure> failed_;  // by uid
+    bool update_failed_ = false;             // of a pod's policy, in the last reconcile()
 };
 
 }  // namespace orlop::app

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <dirent.h>
 #include <fcntl.h>
+#include <span>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -26,6 +27,7 @@ constexpr std::uint32_t watched_events = IN_CLOSE_WRITE | IN_ATTRIB | IN_CREATE 
 
 constexpr std::size_t files_per_reader_min = 4;
 constexpr std::size_t readers_max = 8;
+constexpr std::size_t files_at_once = 32;
 
 bool is_config_name(std::string_view name) {
     if (name.starts_with('.') || name.ends_with('~') || name.ends_with(".tmp") ||
@@ -210,19 +212,17 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
             due.push_back({.path = path, .state = state});
         }
     }
-    read_all(due);
-    for (Reading& reading : due) {
-        if (!reading.settled) {
-            seen[reading.path] = FileState{};
+    // A few at a time: what is read but not yet in the store is memory at its peak.
+    for (std::span<Reading> left = due; !left.empty();) {
+        auto batch = left.first(std::min(left.size(), files_at_once));
+        left = left.subspan(batch.size());
+        read_all(batch);
+        for (Reading& reading : batch) {
+            if (!reading.settled) {
+                seen[reading.path] = FileState{};
+            }
+            take(store, reading, result);
         }
-        if (reading.failure) {
-            store.fail_source(reading.path, std::move(*reading.failure));
-            continue;
-        }
-        ++result.files_read;
-        bool replaced =
-            store.replace_source(reading.path, std::move(reading.decoded), reading.state.mtime_ns);
-        result.changed = replaced || result.changed;
     }
     for (const auto& [path, state] : files_) {
         if (!seen.contains(path)) {
@@ -233,11 +233,22 @@ ScanResult ConfigDirectory::scan(ObjectStore& store) {
     return result;
 }
 
+void ConfigDirectory::take(ObjectStore& store, Reading& reading, ScanResult& result) {
+    if (reading.failure) {
+        store.fail_source(reading.path, std::move(*reading.failure));
+        return;
+    }
+    ++result.files_read;
+    bool replaced =
+        store.replace_source(reading.path, std::move(reading.decoded), reading.state.mtime_ns);
+    result.changed = replaced || result.changed;
+}
+
 // What is read is decoded here too, which is nearly all of the work; the store is told afterwards,
-// in the order of `due`.
-void ConfigDirectory::read_all(std::vector<Reading>& due) const {
+// in their order.
+void ConfigDirectory::read_all(std::span<Reading> due) const {
     std::atomic<std::size_t> next = 0;
-    auto work = [this, &due, &next] {
+    auto work = [this, due, &next] {
         for (std::size_t at = next++; at < due.size(); at = next++) {
             read_one(due[at]);
         }

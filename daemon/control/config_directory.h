@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,8 @@ private:
     };
     explicit ConfigDirectory(DirectoryOptions options, UniqueFd inotify);
     void watch();
-    void read_all(std::vector<Reading>& due) const;
+    void read_all(std::span<Reading> due) const;
+    static void take(ObjectStore& store, Reading& reading, ScanResult& result);
     void read_one(Reading& reading) const;
 
     DirectoryOptions options_;

@@ -45,6 +45,7 @@ struct Datapath::Impl {
     std::unique_ptr<KernelObjects> kernel;
     Exclusions mesh;
     std::map<std::string, Pod, std::less<>> pods;  // by uid; adopted ones without: "slot:<n>"
+    bool states_unwritten = false;                 // a pod's state is newer than the journal
 
     Result<Pod*> find(std::string_view uid) {
         auto found = pods.find(uid);
@@ -62,21 +63,22 @@ struct Datapath::Impl {
         }
         return nullptr;
     }
-    Result<void> save() const {
+    Result<void> save() {
         std::vector<JournalPod> records;
         for (const auto& [uid, pod] : pods) {
             if (!pod.record.netns_path.empty()) {  // adopted without a journal: nothing to record
                 records.push_back(pod.record);
             }
         }
-        return write_journal(journal_path(options), records);
+        auto written = write_journal(journal_path(options), records);
+        states_unwritten = states_unwritten && !written;
+        return written;
     }
-    Result<void> set_state(Pod& pod, PodState state) {
-        if (pod.record.state == state) {
-            return {};
-        }
+    // Which pods there are is written before anything is done for them, so that a successor finds
+    // and undoes it all; how far each has come is only told, and is written once for many.
+    void set_state(Pod& pod, PodState state) {
+        states_unwritten = states_unwritten || pod.record.state != state;
         pod.record.state = state;
-        return save();
     }
     Result<std::uint32_t> free_slot() const {
         std::vector<char> used(ORLOP_PODS_MAX + 1);
@@ -122,6 +124,9 @@ void Datapath::Impl::adopt() {
     for (JournalPod& record : *records) {
         Pod pod;
         pod.record = std::move(record);
+        if (kernel->is_enrolled(pod.record.netns_cookie)) {
+            pod.record.state = PodState::enrolled;  // the journal may not have been told yet
+        }
         std::string uid = pod.record.uid;
         pods.emplace(std::move(uid), std::move(pod));
     }
@@ -191,7 +196,11 @@ Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
 }
 
 Datapath::Datapath(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Datapath::~Datapath() = default;
+Datapath::~Datapath() {
+    if (auto written = write_states(); !written) {
+        log_line(LogLevel::warning, "datapath", "{}", written.error().context);
+    }
+}
 
 Result<std::unique_ptr<Datapath>> Datapath::open(Options options) {
     auto complete = complete_options(std::move(options));
@@ -316,9 +325,7 @@ Result<Listeners> Datapath::open_listeners(std::string_view uid) {
         }
     }
     if ((*pod)->record.state == PodState::prepared) {
-        if (auto done = impl_->set_state(**pod, PodState::listening); !done) {
-            return std::unexpected(done.error());
-        }
+        impl_->set_state(**pod, PodState::listening);
     }
     return made;
 }
@@ -336,10 +343,7 @@ Result<void> Datapath::activate(std::string_view uid) {
             ErrorKind::internal,
             fmt::format("pod {} has no listeners; open_listeners comes before activate", uid));
     }
-    // The state first: a successor that finds more than is there undoes it all the same.
-    if (auto done = impl_->set_state(pod, PodState::enrolled); !done) {
-        return done;
-    }
+    impl_->set_state(pod, PodState::enrolled);
     impl_->kernel->beat();
     if (auto done = impl_->write_entry(pod); !done) {
         return done;
@@ -369,9 +373,7 @@ Result<void> Datapath::begin_leave(std::string_view uid) {
         return std::unexpected(pod.error());
     }
     impl_->kernel->unenroll((*pod)->record.netns_cookie);
-    if (auto done = impl_->set_state(**pod, PodState::draining); !done) {
-        return done;
-    }
+    impl_->set_state(**pod, PodState::draining);
     return impl_->write_entry(**pod);
 }
 
@@ -398,6 +400,10 @@ Result<void> Datapath::forget(std::string_view uid) {
     impl_->remove_kernel_state(found->second.record);
     impl_->pods.erase(found);
     return impl_->save();
+}
+
+Result<void> Datapath::write_states() {
+    return impl_->states_unwritten ? impl_->save() : Result<void>();
 }
 
 void Datapath::beat() {

@@ -30,6 +30,16 @@ Result<void> body_end(h1::BodyDecoder& decoder) {
     return fail(ErrorKind::closed, "the upstream closed inside its body", Side::upstream);
 }
 
+h1::BodyDecoder body_of(const h1::ResponseHead& head) {
+    return head.framing == h1::Framing::none ? h1::BodyDecoder()
+                                             : h1::BodyDecoder(head.framing, head.content_length);
+}
+
+std::unexpected<Error> of_caller(Error error) {
+    error.side = Side::downstream;
+    return std::unexpected(std::move(error));
+}
+
 // The end of a chunked body; trailers are rare, so their room is made only for them.
 class LastChunk {
 public:
@@ -106,10 +116,7 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
                                                  std::size_t head_size) {
     net::Stream& upstream = *connection_->stream;
     net::Stream& downstream = *conversation.stream;
-    h1::BodyDecoder decoder(response_.framing, response_.content_length);
-    if (response_.framing == h1::Framing::none) {
-        decoder = h1::BodyDecoder();
-    }
+    h1::BodyDecoder decoder = body_of(response_);
     bool chunk_out = response_.framing == h1::Framing::chunked && request_.version_minor == 1;
     std::string_view head(out_.data(), head_size);
     bool done = decoder.complete();
@@ -152,9 +159,7 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
         if (pieces.count != 0) {
             auto written = co_await downstream.write(pieces.all());
             if (!written) {
-                Error error = written.error();
-                error.side = Side::downstream;
-                co_return std::unexpected(std::move(error));
+                co_return of_caller(written.error());
             }
         }
         upstream.consume(step.consumed);

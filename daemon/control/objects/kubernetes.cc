@@ -413,6 +413,7 @@ ObjectSpec decode_endpoint_slice(const DecodeContext& context) {
         }
         group.members.push_back(std::move(member));
     });
+    group.members.shrink_to_fit();  // there may be a hundred thousand of them
     slice.groups.push_back(std::move(group));
     return slice;
 }
