@@ -82,6 +82,7 @@ void Enrolment::reconcile(const model::Snapshot& snapshot) {
         }
     }
     if (auto written = datapath_.write_states(); !written) {
+        update_failed_ = true;
         log_line(LogLevel::error, "datapath", "{}", written.error().context);
     }
 }
@@ -103,12 +104,7 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
         return;
     }
     if (known != pods_.end()) {  // the label came back while it was leaving
-        if (datapath_.update(workload.uid, policy) && datapath_.activate(workload.uid)) {
-            known->second.stage = Stage::enrolled;
-            --leaving_;
-            known->second.policy = policy;
-        }
-        return;
+        return take_back(workload.uid, known->second, policy);
     }
     if (auto again = failed_.find(workload.uid);
         again != failed_.end() && loop_.backend().now() < again->second.again) {
@@ -148,6 +144,21 @@ void Enrolment::enrol(const model::Snapshot& snapshot, const model::Workload& wo
     log_line(LogLevel::info, "datapath", "enrolled {} in {} us", pod.label, took.count());
     failed_.erase(workload.uid);
     pods_.emplace(workload.uid, std::move(pod));
+}
+
+void Enrolment::take_back(const std::string& uid, Pod& pod, const datapath::PodPolicy& policy) {
+    auto active = datapath_.update(uid, policy);
+    if (active) {
+        active = datapath_.activate(uid);
+    }
+    if (!active) {
+        update_failed_ = true;
+        log_line(LogLevel::error, "datapath", "{}: {}", pod.label, active.error().context);
+        return;
+    }
+    pod.stage = Stage::enrolled;
+    --leaving_;
+    pod.policy = policy;
 }
 
 void Enrolment::hand_over(const std::string& uid, Pod& pod, datapath::Listeners& listeners) {

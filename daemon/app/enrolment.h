@@ -60,6 +60,7 @@ private:
         std::unique_ptr<net::Listener> local;
     };
     void enrol(const model::Snapshot& snapshot, const model::Workload& workload);
+    void take_back(const std::string& uid, Pod& pod, const datapath::PodPolicy& policy);
     void hand_over(const std::string& uid, Pod& pod, datapath::Listeners& listeners);
     void leave(const std::string& uid, Pod& pod);
     void gone(const std::string& uid, Pod& pod);
@@ -78,7 +79,7 @@ private:
         std::string reason;
     };
     std::map<std::string, Failure> failed_;  // by uid
-    bool update_failed_ = false;             // of a pod's policy, in the last reconcile()
+    bool update_failed_ = false;             // of a pod or the journal, in the last reconcile()
 };
 
 }  // namespace orlop::app

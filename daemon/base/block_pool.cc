@@ -1,5 +1,6 @@
 #include "daemon/base/block_pool.h"
 
+#include <cassert>
 #include <new>
 #include <utility>
 
@@ -37,6 +38,7 @@ thread_local Pool pool;
 }  // namespace
 
 void* allocate_block(std::size_t bytes) {
+    assert(bytes != 0);
 #ifdef ORLOP_BLOCKS_FROM_HEAP
     return ::operator new(bytes);
 #else

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <system_error>
 
 #include <algorithm>
 #include <array>
@@ -256,8 +257,12 @@ void ConfigDirectory::read_all(std::span<Reading> due) const {
     std::size_t readers = std::min<std::size_t>(due.size() / files_per_reader_min, readers_max);
     readers = std::min<std::size_t>(readers, std::thread::hardware_concurrency());
     std::vector<std::jthread> others;
-    for (std::size_t i = 1; i < readers; ++i) {
-        others.emplace_back(work);
+    try {
+        for (std::size_t i = 1; i < readers; ++i) {
+            others.emplace_back(work);
+        }
+    } catch (const std::system_error&) {
+        // No more threads to be had: those that there are, and this one, do it all.
     }
     work();
 }

@@ -262,6 +262,9 @@ runtime::Task<void> Tunnel::write_out(std::shared_ptr<Tunnel> self) {
         // Taken out: frames that arrive during the write may move the session's own buffer.
         self->session_->take_output(self->out_, write_bytes);
         if (self->out_.empty()) {
+            if (self->session_->wants_write()) {
+                continue;  // what the events of the last take had to say
+            }
             break;
         }
         auto written = co_await self->transport_->write(

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <new>
 
 namespace orlop::h2 {
 namespace {
@@ -19,7 +20,11 @@ void* allocate(std::size_t bytes, void* /*nothing*/) {
         return nullptr;
     }
     std::size_t whole = sizeof(Prefix) + bytes;
-    return new (allocate_block(whole)) Prefix{whole} + 1;
+    try {
+        return new (allocate_block(whole)) Prefix{whole} + 1;
+    } catch (const std::bad_alloc&) {
+        return nullptr;  // the library's frames know no exceptions
+    }
 }
 
 void release(void* at, void* /*nothing*/) {

@@ -125,6 +125,9 @@ submit_request(SessionState& state, std::span<const nghttp2_nv> head, StreamEnd 
         return std::unexpected(check(id, "HTTP/2 request not sent").error());
     }
     state.add(id).ending = whole;
+    if (!whole) {
+        state.pump();  // before its head has left a stream has no window to write into
+    }
     return static_cast<StreamId>(id);
 }
 
@@ -393,6 +396,9 @@ Session::respond(StreamId id, std::uint16_t status, std::span<const Field> field
     }
     stream->answered = true;
     stream->ending = whole;
+    if (whole) {
+        state.pump();  // a reset() behind it would take back a head that has not left
+    }
     return {};
 }
 
@@ -406,6 +412,7 @@ Session::write(StreamId id, std::span<const std::uint8_t> bytes, StreamEnd end) 
     if (stream->ending || (state.role == Role::server && !stream->answered)) {
         return fail(ErrorKind::closed, "HTTP/2 data not sent: after end() or before respond()");
     }
+    assert(end == StreamEnd::open || !bytes.empty());
     const std::size_t room = state.in_library ? 0 : state.writable_bytes(*stream);
     const std::size_t offered = std::min(room, bytes.size());
     std::size_t accepted = 0;
@@ -491,7 +498,8 @@ void Session::consume(StreamId id, std::size_t bytes) {
 }
 
 void Session::attach(StreamId id, void* owner) {
-    Stream* stream = state_->live(id);
+    // Also of a stream that has ended and whose last event is still to be told.
+    Stream* stream = state_->find(static_cast<std::int32_t>(id));
     if (stream != nullptr) {
         stream->owner = owner;
     }

@@ -178,7 +178,7 @@ public:
     respond(StreamId stream, std::uint16_t status, std::span<const Field> fields, StreamEnd end);
     // Bytes accepted now, 0..bytes.size(); when short, on_writable follows. Fails with not_found
     // for a stale stream and closed after end(). `ended`: END_STREAM goes with the last of them,
-    // when all are accepted.
+    // when all are accepted; there must be some.
     Result<std::size_t>
     write(StreamId stream, std::span<const std::uint8_t> bytes, StreamEnd end = StreamEnd::open);
     Result<std::size_t>

@@ -221,6 +221,56 @@ TEST(Attach, keeps_the_owner_with_the_stream) {
     EXPECT_EQ(pair.client.session->attached(id), &owner);
 }
 
+// Its last event is told with the next bytes: an owner that dies before must not be asked for.
+TEST(Attach, forgets_the_owner_of_a_stream_that_has_just_ended_here) {
+    Pair pair;
+    const StreamId id = pair.open();
+    pair.settle();
+    pair.client.session->end(id);
+    pair.settle();
+    int owner = 0;
+    pair.server.session->attach(id, &owner);
+    pair.server.events.take_log();
+    ASSERT_EQ(*pair.server.session->write(id, "bye", StreamEnd::ended), 3U);
+    ASSERT_EQ(pair.server.events.log, "") << "not told yet";
+    EXPECT_EQ(pair.server.session->attached(id), &owner);
+    pair.server.session->attach(id, nullptr);
+    EXPECT_EQ(pair.server.session->attached(id), nullptr);
+    pair.settle();
+    EXPECT_EQ(pair.server.events.take_log(), "closed 1;");
+    EXPECT_EQ(pair.client.events.data[1], "bye");
+}
+
+TEST(Writing, with_the_end_needs_no_frame_of_its_own_and_waits_for_window_with_its_bytes) {
+    Pair pair({.stream_window_bytes = 10});
+    const StreamId id = pair.open();
+    pair.settle();
+    pair.client.events.consume_share = 0;
+    EXPECT_EQ(*pair.server.session->write(id, "twelve bytes", StreamEnd::ended), 10U);
+    pair.settle();
+    EXPECT_EQ(pair.client.events.log.find("end"), std::string::npos) << "two bytes are left";
+    pair.client.session->consume(id, 10);
+    pair.settle();
+    EXPECT_EQ(*pair.server.session->write(id, "es", StreamEnd::ended), 2U);
+    EXPECT_FALSE(pair.server.session->write(id, "x")) << "it has ended";
+    EXPECT_EQ(pair.server.session->output().size(), 9U + 2U);
+    pair.settle();
+    EXPECT_EQ(pair.client.events.data[1], "twelve bytes");
+    EXPECT_NE(pair.client.events.log.find("end 1;"), std::string::npos);
+}
+
+TEST(Reset, behind_a_whole_answer_takes_nothing_of_it_back) {
+    Pair pair;
+    pair.server.events.answer = 0;
+    const StreamId id = *pair.client.session->open_request_stream(
+        {"POST", "http", "shop", "/"}, {}, StreamEnd::open);
+    pair.settle();
+    ASSERT_TRUE(pair.server.session->respond(id, 403, {}, StreamEnd::ended));
+    pair.server.session->reset(id, ErrorCode::no_error);
+    pair.settle();
+    EXPECT_EQ(pair.client.events.take_log(), "response 1 403;end 1;reset 1 0;");
+}
+
 TEST(Refusal, is_an_answer_the_client_sees) {
     Pair pair;
     pair.server.events.answer = 503;
