@@ -37,11 +37,7 @@ def compare(session, loads):
 
 def pick(word, loads):
     layout, _, name = word.partition(":")
-    load = next((known for known in loads if known.name == name), None)
-    if layout not in ("same", "two") or load is None:
-        raise BenchError(f"compare: '{word}' is not same:LOAD or two:LOAD with LOAD one of "
-                         + ", ".join(known.name for known in loads))
-    return layout, load
+    return layout, measure.pick_load(f"compare: '{word}'", layout, name, loads)
 
 
 def restart(session, binary):

@@ -18,10 +18,7 @@ PERF_HZ = 997
 def profile(session, loads):
     layout = os.environ.get("ORLOP_PROFILE_LAYOUT", "same")
     name = os.environ.get("ORLOP_PROFILE_LOAD", "saturated-64")
-    load = next((known for known in loads if known.name == name), None)
-    if layout not in ("same", "two") or load is None:
-        raise BenchError(f"profile: layout is same or two, load one of"
-                         f" {', '.join(known.name for known in loads)}")
+    load = measure.pick_load("profile", layout, name, loads)
     if shutil.which("perf") is None:
         raise BenchError("profile: no perf; install linux-perf")
     contender = session.orlop(layout)

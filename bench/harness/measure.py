@@ -30,6 +30,15 @@ class Load:
     sever_port: int = 0  # destroy the caller's connections to it after every reply
 
 
+def pick_load(asked, layout, name, loads):
+    """The load of that name; `asked` says in the error what asked for it."""
+    load = next((known for known in loads if known.name == name), None)
+    if layout not in ("same", "two") or load is None:
+        raise BenchError(f"{asked}: layout is same or two, load one of"
+                         f" {', '.join(known.name for known in loads)}")
+    return load
+
+
 class Noise:
     strict = "strict"  # drop a run with too much foreign CPU
     accepted = "accepted"  # keep it: for the smoke test, where no figure counts

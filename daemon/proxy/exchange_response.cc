@@ -30,11 +30,6 @@ Result<void> body_end(h1::BodyDecoder& decoder) {
     return fail(ErrorKind::closed, "the upstream closed inside its body", Side::upstream);
 }
 
-h1::BodyDecoder body_of(const h1::ResponseHead& head) {
-    return head.framing == h1::Framing::none ? h1::BodyDecoder()
-                                             : h1::BodyDecoder(head.framing, head.content_length);
-}
-
 std::unexpected<Error> of_caller(Error error) {
     error.side = Side::downstream;
     return std::unexpected(std::move(error));
@@ -116,7 +111,7 @@ runtime::Task<Result<void>> Exchange::relay_body(Conversation& conversation,
                                                  std::size_t head_size) {
     net::Stream& upstream = *connection_->stream;
     net::Stream& downstream = *conversation.stream;
-    h1::BodyDecoder decoder = body_of(response_);
+    h1::BodyDecoder decoder(response_);
     bool chunk_out = response_.framing == h1::Framing::chunked && request_.version_minor == 1;
     std::string_view head(out_.data(), head_size);
     bool done = decoder.complete();

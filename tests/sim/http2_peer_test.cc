@@ -132,10 +132,9 @@ void Http2Peer::respond(h2::StreamId id,
 
 Task<void> Http2Peer::say() {
     while (session_->wants_write()) {
-        std::string bytes(65536, '\0');
-        auto room = std::span(reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size());
-        bytes.resize(session_->take_output(room));
-        if (co_await transport_.send(std::move(bytes)) != 0) {
+        std::vector<std::uint8_t> ready;
+        session_->take_output(ready, 65536);
+        if (co_await transport_.send(std::string(ready.begin(), ready.end())) != 0) {
             co_return;
         }
     }

@@ -412,10 +412,10 @@ struct Foreign final : h2::Handler {
         EXPECT_TRUE(id);
         bool sent = payload.empty();
         while (!self->over) {
-            std::array<std::uint8_t, 8192> room;
-            while (std::size_t size = self->session->take_output(room)) {
+            std::vector<std::uint8_t> ready;
+            while (self->session->take_output(ready, 8192), !ready.empty()) {
                 auto written = co_await tls->write(
-                    std::string_view(reinterpret_cast<const char*>(room.data()), size));
+                    std::string_view(reinterpret_cast<const char*>(ready.data()), ready.size()));
                 if (!written) {
                     co_return;
                 }

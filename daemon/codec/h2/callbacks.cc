@@ -323,9 +323,7 @@ bool sendable_name(std::string_view name) {
 }
 
 bool connection_specific_known(Known known) {
-    return known == Known::connection || known == Known::keep_alive ||
-           known == Known::proxy_connection || known == Known::transfer_encoding ||
-           known == Known::upgrade;
+    return connection_specific(known_text(known), "trailers");
 }
 
 bool connection_specific(std::string_view name, std::string_view value) {

@@ -238,16 +238,6 @@ void Session::drop_output(std::size_t bytes) {
     state_->dispatch();
 }
 
-std::size_t Session::take_output(std::span<std::uint8_t> room) {
-    const std::span<const std::uint8_t> ready = output();
-    const std::size_t count = std::min(ready.size(), room.size());
-    if (count > 0) {
-        std::memcpy(room.data(), ready.data(), count);
-        drop_output(count);
-    }
-    return count;
-}
-
 void Session::take_output(std::vector<std::uint8_t>& into, std::size_t bytes_max) {
     state_->pump();
     if (!state_->output.swap(into, bytes_max)) {

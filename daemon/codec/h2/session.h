@@ -152,10 +152,8 @@ public:
     // What to send next; valid until the next call on this session.
     std::span<const std::uint8_t> output();
     void drop_output(std::size_t bytes);  // they were sent; may call on_writable
-    // Copying form of the two above.
-    std::size_t take_output(std::span<std::uint8_t> room);
-    // The same, up to `bytes_max`, without the copy where all of it fits: `into` and the session's
-    // own buffer change places. What `into` held is lost.
+    // The two above in one, up to `bytes_max`, without a copy where all of it fits: `into` and the
+    // session's own buffer change places. What `into` held is lost.
     void take_output(std::vector<std::uint8_t>& into, std::size_t bytes_max);
     bool wants_read() const;  // false: the peer must first take what is queued for it
     bool wants_write();       // output() is not empty

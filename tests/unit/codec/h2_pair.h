@@ -88,13 +88,12 @@ struct Pair {
     }
 
     bool move_bytes(End& from, End& to, std::size_t piece) const {
-        std::vector<std::uint8_t> bytes(piece);
-        const std::size_t count = from.session->take_output(bytes);
-        bytes.resize(count);
-        if (count > 0) {
+        std::vector<std::uint8_t> bytes;
+        from.session->take_output(bytes, piece);
+        if (!bytes.empty()) {
             EXPECT_TRUE(to.session->feed(bytes, now)) << "by pieces of " << piece;
         }
-        return count > 0;
+        return !bytes.empty();
     }
     // Moves bytes both ways until neither has any.
     void settle(std::size_t piece = 64 * 1024) {
