@@ -39,6 +39,12 @@
 #define ORLOP_PORT_HBONE 15008
 
 #define ORLOP_PODS_MAX 4096u
+// Stands for the slot in enter.bpf.c until user space has patched it: a number no other constant of
+// that program has.
+#define ORLOP_SLOT_PLACEHOLDER 0x6f725107u
+#define ORLOP_FAMILY_V4 2   // AF_INET
+#define ORLOP_FAMILY_V6 10  // AF_INET6
+#define ORLOP_FAMILIES 11   // indices of `bodies`
 #define ORLOP_POD_ADDRESSES_MAX 16u
 #define ORLOP_POD_PORT_RANGES_MAX 64u
 #define ORLOP_POD_CIDRS_MAX 64u
@@ -151,6 +157,11 @@ struct orlop_pod {
 // Value of `app_ports`, keyed by slot: bit 0 the app itself listens on 15020, bit 1 on 15021.
 struct orlop_app_ports {
     ORLOP_U32 listening;
+};
+
+// Value of `entered`, key 0, per CPU.
+struct orlop_entered {
+    ORLOP_U32 slot;  // 0: nobody's
 };
 
 // Value of `beat`, key 0: CLOCK_MONOTONIC nanoseconds of the last heartbeat, 0 for never.

@@ -1,5 +1,4 @@
-// Every map of the programs. All are pinned by daemon/datapath and shared by all programs; the
-// programs of one pod differ only in their .rodata.
+// Every map of the programs. All are pinned by daemon/datapath and shared by all programs.
 #pragma once
 
 #include "bpf/abi.h"
@@ -49,6 +48,22 @@ struct {
     __type(key, __u32);
     __type(value, struct orlop_app_ports);
 } app_ports SEC(".maps");
+
+// The pod that this CPU looks a connection up for: from enter.bpf.c to steer.bpf.c.
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct orlop_entered);
+} entered SEC(".maps");
+
+// Address family -> steer.bpf.c, where every pod's enter.bpf.c continues.
+struct {
+    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+    __uint(max_entries, ORLOP_FAMILIES);
+    __type(key, __u32);
+    __type(value, __u32);
+} bodies SEC(".maps");
 
 // The daemon's heartbeat: sees a hang, which the listener's presence does not.
 struct {

@@ -1,13 +1,22 @@
-// sk_lookup, loaded once per pod and attached to its network namespace. This program type cannot
-// ask which namespace it runs in, hence one program per pod with the slot in .rodata; keying by
-// packet address instead would pick another pod's listener.
+// sk_lookup, loaded once and shared by all pods: the small programs attached to their namespaces
+// (enter.bpf.c) say which pod it is and continue here.
 #include "bpf/lib/steer.h"
 
 #include <linux/in.h>
 
-#define ORLOP_AF_INET 2
-
-const volatile __u32 pod_slot = 0;  // set before loading
+// What enter.bpf.c wrote on this CPU just before, or 0. Taken, so that it serves one lookup only:
+// connections are looked up with bottom halves off, which nothing interrupts; but a question of the
+// connect hook or of a socket listing may be, and then finds 0 and is refused, not led astray.
+static __always_inline __u32 take_slot(void) {
+    __u32 zero = 0;
+    struct orlop_entered* here = bpf_map_lookup_elem(&entered, &zero);
+    if (!here) {
+        return 0;
+    }
+    __u32 slot = here->slot;
+    here->slot = 0;
+    return slot;
+}
 
 SEC("sk_lookup")
 int orlop_steer(struct bpf_sk_lookup* ctx) {
@@ -16,7 +25,7 @@ int orlop_steer(struct bpf_sk_lookup* ctx) {
     }
     struct orlop_address source;
     struct orlop_address destination;
-    if (ctx->family == ORLOP_AF_INET) {
+    if (ctx->family == ORLOP_FAMILY_V4) {
         source = address_from_v4(ctx->remote_ip4);
         destination = address_from_v4(ctx->local_ip4);
     } else {
@@ -25,7 +34,7 @@ int orlop_steer(struct bpf_sk_lookup* ctx) {
             destination.word[i] = ctx->local_ip6[i];
         }
     }
-    __u32 slot = pod_slot;
+    __u32 slot = take_slot();
     if (address_is_loopback(&destination)) {
         return steer_loopback(ctx, slot);
     }

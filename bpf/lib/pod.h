@@ -5,8 +5,8 @@
 #include "bpf/maps.h"
 
 // The loops are global functions: the verifier looks at each once and not once per path through its
-// caller, which makes loading a pod's program several times faster. Such a function may be handed
-// NULL as far as the verifier knows.
+// caller, which makes loading several times faster. Such a function may be handed NULL as far as
+// the verifier knows.
 #define ORLOP_VERIFIED_ONCE __attribute__((noinline))
 
 ORLOP_VERIFIED_ONCE int pod_owns(const struct orlop_pod* pod, const struct orlop_address* address) {

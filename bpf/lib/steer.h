@@ -1,4 +1,5 @@
-// Which listener an arriving or looped connection gets: the body of the per-pod sk_lookup program.
+// Which listener an arriving or looped connection gets: the body shared by all pods' sk_lookup
+// programs.
 #pragma once
 
 #include "bpf/lib/count.h"

@@ -1,9 +1,9 @@
 #include "daemon/datapath/kernel_objects.h"
 
 #include "bpf/connect.skel.h"
-#include "bpf/steer.skel.h"
 #include "daemon/base/clock.h"
-#include "daemon/base/log.h"
+#include "daemon/datapath/libbpf_words.h"
+#include "daemon/datapath/steering.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdarg>
 #include <fcntl.h>
 #include <filesystem>
 #include <unistd.h>
@@ -22,41 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-thread_local std::string libbpf_words;  // the last thing libbpf complained about on this thread
-
-int keep_libbpf_words(libbpf_print_level level, const char* format, va_list args) {
-    if (level != LIBBPF_WARN) {
-        return 0;
-    }
-    std::array<char, 512> line{};
-    int size = std::vsnprintf(line.data(), line.size(), format, args);
-    std::string text(
-        line.data(),
-        std::min<std::size_t>(static_cast<std::size_t>(std::max(size, 0)), line.size() - 1));
-    while (!text.empty() && text.back() == '\n') {
-        text.pop_back();
-    }
-    log_line(LogLevel::debug, "datapath", "{}", text);
-    libbpf_words = std::move(text);
-    return 0;
-}
-
-std::unexpected<Error> fail_libbpf(int error, std::string_view what) {
-    std::string said = libbpf_words.empty() ? "" : " (" + libbpf_words + ")";
-    libbpf_words.clear();
-    Error failure = system_error(error < 0 ? -error : error, what);
-    failure.context += said;
-    return std::unexpected(std::move(failure));
-}
-
-struct SteerDeleter {
-    void operator()(steer_bpf* object) const { steer_bpf__destroy(object); }
-};
 struct ConnectDeleter {
     void operator()(connect_bpf* object) const { connect_bpf__destroy(object); }
 };
 using Connect = std::unique_ptr<connect_bpf, ConnectDeleter>;
-using Steer = std::unique_ptr<steer_bpf, SteerDeleter>;
 
 template <class Key> std::vector<Key> list_keys(int map) {
     std::vector<Key> keys;
@@ -158,30 +125,6 @@ Result<Connect> load_connect(const std::string& bpffs_dir) {
     return connect;
 }
 
-Result<Steer> load_steer(std::uint32_t slot, bpf_object* maps_of) {
-    Steer steer(steer_bpf__open());
-    if (!steer) {
-        return fail_libbpf(errno, "open the steering program");
-    }
-    steer->rodata->pod_slot = slot;
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, steer->obj) {
-        if (bpf_map__is_internal(map)) {
-            continue;
-        }
-        bpf_map* shared = bpf_object__find_map_by_name(maps_of, bpf_map__name(map));
-        if (shared == nullptr || bpf_map__reuse_fd(map, bpf_map__fd(shared)) != 0) {
-            return fail_libbpf(errno, fmt::format("share map {}", bpf_map__name(map)));
-        }
-    }
-    if (int error = steer_bpf__load(steer.get()); error != 0) {
-        return fail_libbpf(error,
-                           "load the steering program (CAP_BPF and CAP_NET_ADMIN needed, "
-                           "kernel 6.1 or newer; see `orlopctl check --pre`)");
-    }
-    return steer;
-}
-
 std::string steer_pin(const std::string& bpffs_dir, std::uint32_t slot) {
     return fmt::format("{}/link_steer_{}", bpffs_dir, slot);
 }
@@ -190,6 +133,7 @@ std::string steer_pin(const std::string& bpffs_dir, std::uint32_t slot) {
 
 struct KernelObjects::Loaded {
     Connect connect;
+    Steering steering;
     int enrolled() const { return bpf_map__fd(connect->maps.enrolled); }
     int pods() const { return bpf_map__fd(connect->maps.pods); }
     int listeners() const { return bpf_map__fd(connect->maps.listeners); }
@@ -204,7 +148,7 @@ KernelObjects::~KernelObjects() = default;
 
 Result<std::unique_ptr<KernelObjects>> KernelObjects::open(const std::string& bpffs_dir,
                                                            const std::string& cgroup_path) {
-    libbpf_set_print(keep_libbpf_words);
+    listen_to_libbpf();
     if (auto same = check_layout(bpffs_dir); !same) {
         return std::unexpected(same.error());
     }
@@ -216,6 +160,10 @@ Result<std::unique_ptr<KernelObjects>> KernelObjects::open(const std::string& bp
     orlop_meta layout{.abi = ORLOP_ABI_VERSION, .reason_count = ORLOP_REASON_COUNT};
     bpf_map_update_elem(bpf_map__fd((*connect)->maps.meta), &zero, &layout, BPF_ANY);
 
+    auto steering = Steering::load((*connect)->obj);
+    if (!steering) {
+        return std::unexpected(steering.error());
+    }
     UniqueFd cgroup(::open(cgroup_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!cgroup.valid()) {
         return fail_errno(errno, "open cgroup v2 directory " + cgroup_path);
@@ -239,19 +187,16 @@ Result<std::unique_ptr<KernelObjects>> KernelObjects::open(const std::string& bp
             return std::unexpected(std::move(error));
         }
     }
-    auto loaded = std::make_unique<Loaded>(std::move(*connect));
+    auto loaded = std::make_unique<Loaded>(std::move(*connect), std::move(*steering));
     return std::unique_ptr<KernelObjects>(new KernelObjects(bpffs_dir, std::move(loaded)));
 }
 
 Result<void> KernelObjects::attach_steer(std::uint32_t slot, int netns_fd) {
-    auto steer = load_steer(slot, loaded_->connect->obj);
-    if (!steer) {
-        return std::unexpected(steer.error());
+    auto entry = loaded_->steering.make_entry(slot);
+    if (!entry) {
+        return std::unexpected(entry.error());
     }
-    return attach(steer_pin(bpffs_dir_, slot),
-                  bpf_program__fd((*steer)->progs.orlop_steer),
-                  netns_fd,
-                  BPF_SK_LOOKUP);
+    return attach(steer_pin(bpffs_dir_, slot), entry->get(), netns_fd, BPF_SK_LOOKUP);
 }
 
 void KernelObjects::detach_steer(std::uint32_t slot) {
@@ -377,16 +322,13 @@ Result<UniqueFd> KernelObjects::exemptions() const {
 }
 
 Result<void> probe_load() {
-    libbpf_set_print(keep_libbpf_words);
+    listen_to_libbpf();
     auto connect = load_connect("");
     if (!connect) {
         return std::unexpected(connect.error());
     }
-    auto steer = load_steer(0, (*connect)->obj);
-    if (!steer) {
-        return std::unexpected(steer.error());
-    }
-    return {};
+    auto steering = Steering::load((*connect)->obj);
+    return steering ? Result<void>{} : std::unexpected(steering.error());
 }
 
 }  // namespace orlop::datapath

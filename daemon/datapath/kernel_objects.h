@@ -24,8 +24,8 @@ public:
     KernelObjects(const KernelObjects&) = delete;
     KernelObjects& operator=(const KernelObjects&) = delete;
 
-    // Loads the steering program for `slot` and attaches it to the namespace, or replaces the
-    // program of the pinned link of that slot. One program per pod: about 0.6 ms.
+    // Attaches the entry program of `slot` to the namespace, or replaces the program of the pinned
+    // link of that slot.
     Result<void> attach_steer(std::uint32_t slot, int netns_fd);
     void detach_steer(std::uint32_t slot);
     std::vector<std::uint32_t> list_steer_slots() const;
@@ -62,7 +62,7 @@ Result<void> ensure_bpffs(const std::string& bpffs_dir);
 Result<std::string> find_cgroup(const std::string& wanted);
 // Names programs on the cgroup or above it that keep us from attaching; empty when none.
 std::string describe_blockers(const std::string& cgroup_path);
-// Loads both objects without pinning or attaching; the error holds the verifier's last words.
+// Loads all objects without pinning or attaching; the error holds the verifier's last words.
 Result<void> probe_load();
 // Unlinks every pin of the directory and the directory; returns a line for each.
 std::vector<std::string> remove_pins(const std::string& bpffs_dir);

@@ -333,10 +333,10 @@ TEST_F(Lifecycle, uninstall_leaves_no_trace) {
     std::set<std::string> before = kernel_ids();
     pid_t daemon = start_daemon(PodPolicy{});
     std::set<std::string> during = kernel_ids();
-    EXPECT_GE(during.size(), before.size() + 8 + 3 + 3) << "maps, programs and links are there";
+    EXPECT_GE(during.size(), before.size() + 10 + 4 + 3) << "maps, programs and links are there";
     std::vector<std::string> owned = Datapath::list_owned(options());
     EXPECT_EQ(std::ranges::count_if(owned, [](auto& l) { return l.starts_with("link "); }), 3);
-    EXPECT_EQ(std::ranges::count_if(owned, [](auto& l) { return l.starts_with("map "); }), 8);
+    EXPECT_EQ(std::ranges::count_if(owned, [](auto& l) { return l.starts_with("map "); }), 10);
     EXPECT_EQ(std::ranges::count_if(owned, [](auto& l) { return l.starts_with("rule "); }), 4);
     EXPECT_EQ(std::ranges::count_if(owned, [](auto& l) { return l.starts_with("route "); }), 2);
     kill_daemon(daemon);
