@@ -17,10 +17,12 @@ namespace orlop::datapath {
 namespace {
 
 enum class Claim : std::uint8_t { unclaimed, claimed };
+enum class Journaled : std::uint8_t { no, yes };
 
 struct Pod {
     JournalPod record;
     Claim claim = Claim::unclaimed;
+    Journaled journaled = Journaled::no;
     PodSpec spec;
     std::vector<IpAddress> addresses;
     std::shared_ptr<const PodNetwork> network;
@@ -46,6 +48,7 @@ struct Datapath::Impl {
     Exclusions mesh;
     std::map<std::string, Pod, std::less<>> pods;  // by uid; adopted ones without: "slot:<n>"
     bool states_unwritten = false;                 // a pod's state is newer than the journal
+    bool journal_wrong = true;                     // more of it than a state, or it is not there
 
     Result<Pod*> find(std::string_view uid) {
         auto found = pods.find(uid);
@@ -65,14 +68,30 @@ struct Datapath::Impl {
     }
     Result<void> save() {
         std::vector<JournalPod> records;
-        for (const auto& [uid, pod] : pods) {
+        for (auto& [uid, pod] : pods) {
             if (!pod.record.netns_path.empty()) {  // adopted without a journal: nothing to record
                 records.push_back(pod.record);
+                pod.journaled = Journaled::yes;
             }
         }
         auto written = write_journal(journal_path(options), records);
         states_unwritten = states_unwritten && !written;
+        journal_wrong = !written;
         return written;
+    }
+    // Before anything is done for the pod. What the journal says of it already stands.
+    Result<void> save_pod(Pod& pod) {
+        if (journal_wrong) {
+            return save();
+        }
+        if (pod.journaled == Journaled::yes) {
+            return {};
+        }
+        if (!append_journal(journal_path(options), pod.record)) {
+            return save();
+        }
+        pod.journaled = Journaled::yes;
+        return {};
     }
     // Which pods there are is written before anything is done for them, so that a successor finds
     // and undoes it all; how far each has come is only told, and is written once for many.
@@ -127,6 +146,7 @@ void Datapath::Impl::adopt() {
         if (kernel->is_enrolled(pod.record.netns_cookie)) {
             pod.record.state = PodState::enrolled;  // the journal may not have been told yet
         }
+        pod.journaled = Journaled::yes;
         std::string uid = pod.record.uid;
         pods.emplace(std::move(uid), std::move(pod));
     }
@@ -169,6 +189,7 @@ Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
             own->second.record);  // the pod got a new namespace; the old one is gone
         pods.erase(own);
         own = pods.end();
+        journal_wrong = true;
     }
     if (own != pods.end()) {
         return &own->second;
@@ -182,6 +203,7 @@ Result<Pod*> Datapath::Impl::place(const PodSpec& spec, std::uint64_t cookie) {
                                     other->record.uid));
         }
         fresh.record = other->record;
+        journal_wrong = true;
         std::erase_if(pods, [&](const auto& entry) { return &entry.second == other; });
     } else {
         auto slot = free_slot();
@@ -286,12 +308,15 @@ Result<PreparedPod> Datapath::prepare(const PodSpec& spec) {
     pod.spec = spec;
     pod.addresses = seen->addresses;
     pod.claim = Claim::claimed;
-    pod.record.netns_path = spec.netns_path;
+    if (std::exchange(pod.record.netns_path, spec.netns_path) != spec.netns_path) {
+        impl_->journal_wrong = impl_->journal_wrong || pod.journaled == Journaled::yes;
+    }
     if (spec.source == SourceAddress::caller && !pod.record.mark_sysctls_before) {
         pod.record.mark_sysctls_before = seen->mark_sysctls;
+        impl_->journal_wrong = impl_->journal_wrong || pod.journaled == Journaled::yes;
     }
     pod.network = std::make_shared<PodNetwork>(std::move(*netns), std::move(*exemptions));
-    if (auto saved = impl_->save(); !saved) {
+    if (auto saved = impl_->save_pod(pod); !saved) {
         return std::unexpected(saved.error());
     }
     // 3. The namespace and the map entry; nothing uses them yet.
@@ -399,11 +424,13 @@ Result<void> Datapath::forget(std::string_view uid) {
     }
     impl_->remove_kernel_state(found->second.record);
     impl_->pods.erase(found);
-    return impl_->save();
+    // A successor that still reads of the pod finds nothing of it and forgets it as well.
+    impl_->journal_wrong = true;
+    return {};
 }
 
 Result<void> Datapath::write_states() {
-    return impl_->states_unwritten ? impl_->save() : Result<void>();
+    return impl_->states_unwritten || impl_->journal_wrong ? impl_->save() : Result<void>();
 }
 
 void Datapath::beat() {
@@ -466,6 +493,7 @@ Result<void> Datapath::close(Pins pins) {
     Options options = impl_->options;
     impl_->kernel.reset();
     impl_->pods.clear();
+    impl_->states_unwritten = impl_->journal_wrong = false;  // there is to be no journal
     impl_->lock.reset();
     auto removed = uninstall(options);
     return removed ? Result<void>{} : std::unexpected(removed.error());

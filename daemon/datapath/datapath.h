@@ -156,7 +156,7 @@ public:
     Result<void> begin_leave(std::string_view uid);
     Result<void> finish_leave(std::string_view uid);
     Result<void> forget(std::string_view uid);  // pod deleted: no visit to its namespace
-    // After a batch of the above: the journal learns how far each pod has come.
+    // After a batch of the above: the journal learns how far each pod has come, and who is gone.
     Result<void> write_states();
 
     void beat();  // at least every 500 ms while serving; expiry is 2 s

@@ -82,6 +82,16 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
     return {};
 }
 
+std::string format_pod(const JournalPod& pod) {
+    return fmt::format("pod\t{}\t{}\t{}\t{}\t{}\t{}\n",
+                       pod.slot,
+                       pod_state_name(pod.state),
+                       pod.netns_cookie,
+                       pod.mark_sysctls_before ? std::to_string(*pod.mark_sysctls_before) : "-",
+                       pod.uid,
+                       pod.netns_path);
+}
+
 }  // namespace
 
 std::string_view pod_state_name(PodState state) {
@@ -123,15 +133,7 @@ Result<void> check_netns_path(std::string_view path) {
 std::string format_journal(std::string_view boot_id, const std::vector<JournalPod>& pods) {
     std::string text = fmt::format("{}\t{}\t{}\n", magic, version, boot_id);
     for (const JournalPod& pod : pods) {
-        std::string before =
-            pod.mark_sysctls_before ? std::to_string(*pod.mark_sysctls_before) : "-";
-        text += fmt::format("pod\t{}\t{}\t{}\t{}\t{}\t{}\n",
-                            pod.slot,
-                            pod_state_name(pod.state),
-                            pod.netns_cookie,
-                            before,
-                            pod.uid,
-                            pod.netns_path);
+        text += format_pod(pod);
     }
     return text;
 }
@@ -143,7 +145,7 @@ Result<std::vector<JournalPod>> parse_journal(std::string_view text, std::string
     }
     auto lines = split(text, '\n');
     auto head = split(lines.front(), '\t');
-    if (head.size() != 3 || head[0] != magic || head[1] != version || !lines.back().empty()) {
+    if (head.size() != 3 || head[0] != magic || head[1] != version || lines.size() < 2) {
         return fail(ErrorKind::invalid_input, "journal: bad header or cut off");
     }
     if (head[2] != boot_id) {
@@ -207,6 +209,14 @@ Result<void> write_journal(const std::string& path, const std::vector<JournalPod
         return fail_errno(errno, "rename journal to " + path);
     }
     return {};
+}
+
+Result<void> append_journal(const std::string& path, const JournalPod& pod) {
+    UniqueFd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+    if (!file.valid()) {
+        return fail_errno(errno, "open journal " + path + " (state folder read-only?)");
+    }
+    return write_all(file.get(), format_pod(pod), path);
 }
 
 }  // namespace orlop::datapath

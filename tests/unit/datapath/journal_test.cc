@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 namespace orlop::datapath {
 
 TEST(Journal, reads_back_what_it_wrote) {
@@ -48,10 +50,34 @@ TEST(Journal, refuses_what_breaks_its_grammar) {
                                    head + "pod\t1\tenrolled\t7\t0\t\t/a\n",
                                    head + "pod\t1\tenrolled\t7\t0\tx\ta\n",
                                    head + "pod\t1\tenrolled\t7\t0\tx\n",
-                                   head + line + line,
-                                   head + "pod\t1\tenrolled\t7\t0\tx\t/a"}) {
+                                   std::string("orlop-datapath\t1\tb"),
+                                   head + line + line}) {
         EXPECT_FALSE(parse_journal(bad, "b").has_value()) << bad;
     }
+}
+
+TEST(Journal, drops_a_line_that_its_writer_did_not_finish) {
+    const std::string whole = "orlop-datapath\t1\tb\npod\t1\tenrolled\t7\t0\tx\t/a\n";
+    for (std::string_view begun : {"p", "pod\t2\tprepared\t8\t0\ty\t/b"}) {
+        auto read = parse_journal(whole + std::string(begun), "b");
+        ASSERT_TRUE(read.has_value()) << read.error().context;
+        ASSERT_EQ(read->size(), 1u);
+        EXPECT_EQ(read->front().uid, "x");
+    }
+}
+
+TEST(Journal, one_more_pod_is_appended) {
+    std::string path = ::testing::TempDir() + "appended.journal";
+    JournalPod first{.uid = "x", .netns_path = "/a", .slot = 1, .netns_cookie = 7};
+    JournalPod second{.uid = "y", .netns_path = "/b", .slot = 2, .netns_cookie = 8};
+    second.mark_sysctls_before = 5;
+    ASSERT_FALSE(append_journal(path, second)) << "no journal to append to";
+    ASSERT_TRUE(write_journal(path, {first}));
+    ASSERT_TRUE(append_journal(path, second));
+    auto read = read_journal(path);
+    ASSERT_TRUE(read.has_value()) << read.error().context;
+    EXPECT_EQ(*read, (std::vector<JournalPod>{first, second}));
+    ::unlink(path.c_str());
 }
 
 }  // namespace orlop::datapath
