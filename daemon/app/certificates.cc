@@ -96,21 +96,16 @@ Result<void> Certificates::issue(const SpiffeId& id) {
     return {};
 }
 
-// One context per core: contexts are not shared between threads.
+// One context per core, since contexts are not shared between threads; each core makes its own when
+// it has a handshake of this identity.
 void Certificates::hand_out(const SpiffeId& id, const mtls::Svid& svid) {
+    auto make = [svid, bundle = bundle_, generation = generation_] {
+        return mtls::TlsContext::create({svid, bundle, {"h2"}, generation, nullptr});
+    };
     for (std::size_t i = 0; i < cores_.size(); ++i) {
-        auto context = mtls::TlsContext::create({svid, bundle_, {"h2"}, generation_, nullptr});
-        if (!context) {
-            log_line(LogLevel::error,
-                     "app",
-                     "TLS context of {}: {}",
-                     id.to_string(),
-                     context.error().context);
-            return;
-        }
-        cores_.tell(i, [id, context = std::move(*context)](proxy::ProxyCore& core) {
-            core.set_identity(id, std::make_shared<const net::TlsIdentity>(context));
-        });
+        cores_.tell(i,
+                    [id, identity = std::make_shared<const net::TlsIdentity>(make)](
+                        proxy::ProxyCore& core) { core.set_identity(id, identity); });
     }
 }
 

@@ -23,7 +23,31 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> shake_hands(std::unique_ptr<St
     co_return std::move(tls);
 }
 
+template <class Options>
+Result<mtls::TlsSession>
+open_session(Result<mtls::TlsSession> (*open)(std::shared_ptr<mtls::TlsContext>, Options),
+             const TlsIdentity& identity,
+             Options options) {
+    auto context = identity.context();
+    if (!context) {
+        return std::unexpected(context.error());
+    }
+    return open(std::move(*context), std::move(options));
+}
+
 }  // namespace
+
+Result<TlsIdentity::Context> TlsIdentity::context() const {
+    if (context_ == nullptr && make_) {
+        auto made = make_();
+        if (!made) {
+            return made;
+        }
+        context_ = std::move(*made);
+        make_ = nullptr;
+    }
+    return context_;
+}
 
 runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_connect(std::unique_ptr<Stream> inner,
                                                               const TlsIdentity& identity,
@@ -32,14 +56,14 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_connect(std::unique_ptr<St
     mtls::ClientOptions options{mtls::ExpectedPeer::exactly(expected),
                                 std::move(resumption_key),
                                 std::chrono::system_clock::now()};
-    auto session = mtls::TlsSession::client(identity.context(), std::move(options));
+    auto session = open_session(&mtls::TlsSession::client, identity, std::move(options));
     co_return co_await shake_hands(std::move(inner), std::move(session));
 }
 
 runtime::Task<Result<std::unique_ptr<TlsStream>>> tls_accept(std::unique_ptr<Stream> inner,
                                                              const TlsIdentity& identity) {
     mtls::ServerOptions options{mtls::ExpectedPeer::any(), std::chrono::system_clock::now()};
-    auto session = mtls::TlsSession::server(identity.context(), std::move(options));
+    auto session = open_session(&mtls::TlsSession::server, identity, std::move(options));
     co_return co_await shake_hands(std::move(inner), std::move(session));
 }
 
@@ -68,7 +92,7 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>>
 tls_originate(std::unique_ptr<Stream> inner, TlsIdentityPtr identity, TlsBounds bounds) {
     mtls::ClientOptions options{
         mtls::ExpectedPeer::any(), std::string(), std::chrono::system_clock::now()};
-    auto session = mtls::TlsSession::client(identity->context(), std::move(options));
+    auto session = open_session(&mtls::TlsSession::client, *identity, std::move(options));
     if (!session) {
         co_await inner->close(Closing::reset);
         co_return std::unexpected(session.error());

@@ -1,14 +1,18 @@
 // TlsIdentity: one workload identity's TLS on one core, and the two ways to use it.
 //
 // Wraps mtls::TlsContext so that rooms that may not know OpenSSL can hold one. Built anywhere,
-// then owned by one core. Connections made from it keep it alive; rotation means a new one.
+// then owned by one core. Connections made from it keep it alive; rotation means a new one. The
+// context itself, tens of KB, is made for the first handshake: most pods of a node have none for
+// long.
 #pragma once
 
+#include "daemon/base/error.h"
 #include "daemon/base/identity.h"
 #include "daemon/base/tls_terms.h"
 #include "daemon/net/connector.h"
 #include "daemon/net/tls_stream.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,12 +26,17 @@ namespace orlop::net {
 
 class TlsIdentity {
 public:
-    explicit TlsIdentity(std::shared_ptr<mtls::TlsContext> context)
-        : context_(std::move(context)) {}
-    const std::shared_ptr<mtls::TlsContext>& context() const { return context_; }
+    using Context = std::shared_ptr<mtls::TlsContext>;
+    using Maker = std::function<Result<Context>()>;  // called on the owning core
+
+    explicit TlsIdentity(Context context) : context_(std::move(context)) {}
+    explicit TlsIdentity(Maker make) : make_(std::move(make)) {}
+    // Fails as the maker does; the next call tries again.
+    Result<Context> context() const;
 
 private:
-    std::shared_ptr<mtls::TlsContext> context_;
+    mutable Context context_;
+    mutable Maker make_;
 };
 using TlsIdentityPtr = std::shared_ptr<const TlsIdentity>;
 

@@ -29,6 +29,17 @@ struct Mesh {
             bundle.value()};
         return std::make_shared<TlsIdentity>(mtls::TlsContext::create(std::move(options)).value());
     }
+    // As identity(), but counts the contexts made, and makes none while `refused`.
+    TlsIdentityPtr lazy_identity(const SpiffeId& id, int* made, const bool* refused) const {
+        auto context = identity(id)->context();
+        return std::make_shared<TlsIdentity>([=]() -> Result<TlsIdentity::Context> {
+            if (*refused) {
+                return fail(ErrorKind::internal, "no memory for a context");
+            }
+            ++*made;
+            return context;
+        });
+    }
     mtls::CertificateAuthority ca;
 };
 
@@ -73,6 +84,11 @@ struct Case {
         static const TlsIdentityPtr server = mesh.identity(server_id);
         world.scope.spawn(&shake_client, &ends, client, expected);
         world.scope.spawn(&shake_server, &ends, server);
+        ASSERT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
+    }
+    void shake_as(TlsIdentityPtr client, TlsIdentityPtr server) {
+        world.scope.spawn(&shake_client, &ends, std::move(client), server_id);
+        world.scope.spawn(&shake_server, &ends, std::move(server));
         ASSERT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
     }
     void close_both() {
@@ -135,6 +151,45 @@ TEST(TlsStream, knows_its_peer_after_the_handshake) {
     EXPECT_EQ(peer_of(**one.ends.server), client_id);
     one.close_both();
     one.world.finish();
+}
+
+TEST(TlsIdentity, makes_its_context_for_the_first_handshake) {
+    Mesh mesh;
+    int made = 0;
+    bool refused = false;
+    TlsIdentityPtr client = mesh.lazy_identity(client_id, &made, &refused);
+    TlsIdentityPtr server = mesh.identity(server_id);
+    EXPECT_EQ(made, 0);
+    for (int round = 0; round < 2; ++round) {
+        Case one;
+        one.shake_as(client, server);
+        ASSERT_TRUE(one.ends.client && one.ends.server);
+        EXPECT_EQ(peer_of(**one.ends.server), client_id);
+        one.close_both();
+        one.world.finish();
+    }
+    EXPECT_EQ(made, 1);
+}
+
+TEST(TlsIdentity, that_cannot_make_its_context_fails_the_handshake_and_tries_again) {
+    Mesh mesh;
+    int made = 0;
+    bool refused = true;
+    TlsIdentityPtr client = mesh.lazy_identity(client_id, &made, &refused);
+    TlsIdentityPtr server = mesh.identity(server_id);
+    Case failed;
+    failed.shake_as(client, server);
+    ASSERT_FALSE(failed.ends.client);
+    EXPECT_EQ(failed.ends.client.error().context, "no memory for a context");
+    failed.close_both();
+    failed.world.finish();
+    refused = false;
+    Case next;
+    next.shake_as(client, server);
+    EXPECT_TRUE(next.ends.client && next.ends.server);
+    EXPECT_EQ(made, 1);
+    next.close_both();
+    next.world.finish();
 }
 
 TEST(TlsStream, carries_large_writes_both_ways_at_once) {
