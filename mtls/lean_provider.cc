@@ -1,27 +1,39 @@
 #include "mtls/lean_provider.h"
 
+#include "mtls/ephemeral_keys.h"
+#include "mtls/key_schedule.h"
+
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/provider.h>
 
 #include <algorithm>
-#include <array>
+#include <initializer_list>
+#include <map>
 #include <string_view>
 #include <vector>
 
 namespace orlop::mtls {
 namespace {
 
-// Key types of certificates and key exchange that context.cc offers, and what TLS 1.3 derives with.
-constexpr std::array<std::string_view, 6> key_types{
-    "EC", "RSA", "RSA-PSS", "X25519", "ED25519", "HMAC"};
+using Names = std::initializer_list<std::string_view>;
+
+// What context.cc offers, what TLS 1.3 derives with, and what X.509 signatures need. OpenSSL makes
+// an object of every algorithm of an operation that is asked for once, and later walks all of them
+// to parse a key, so that those nobody uses are not free.
+constexpr Names key_types{"EC", "RSA", "RSA-PSS", "X25519", "ED25519", "HMAC"};
+constexpr Names digests{"SHA2-256", "SHA2-384", "SHA2-512", "SHA1"};  // SHA1: fingerprints only
+constexpr Names ciphers{"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305"};
+constexpr Names macs{"HMAC"};
+constexpr Names exchanges{"ECDH", "X25519"};
+constexpr Names signatures{"ECDSA", "ED25519", "RSA", "HMAC"};
 
 struct Algorithms {
     OSSL_PROVIDER* full = nullptr;
-    std::vector<OSSL_ALGORITHM> key_management;
-    std::vector<OSSL_ALGORITHM> decoders;
+    std::map<int, std::vector<OSSL_ALGORITHM>> by_operation;
 };
 
 Algorithms& algorithms() {
@@ -29,9 +41,9 @@ Algorithms& algorithms() {
     return chosen;
 }
 
-bool is_wanted_type(const OSSL_ALGORITHM& algorithm) {
+bool has_name(const OSSL_ALGORITHM& algorithm, Names wanted) {
     std::string_view names = algorithm.algorithm_names;  // "EC:id-ecPublicKey:1.2.840.10045.2.1"
-    return std::ranges::find(key_types, names.substr(0, names.find(':'))) != key_types.end();
+    return std::ranges::find(wanted, names.substr(0, names.find(':'))) != wanted.end();
 }
 
 bool decodes_public_key(const OSSL_ALGORITHM& algorithm) {
@@ -40,33 +52,69 @@ bool decodes_public_key(const OSSL_ALGORITHM& algorithm) {
            properties.find("input=der") != std::string_view::npos;
 }
 
-template <class Wanted>
-std::vector<OSSL_ALGORITHM> choose(OSSL_PROVIDER* full, int operation, Wanted wanted) {
-    std::vector<OSSL_ALGORITHM> chosen;
+template <class Wanted> void choose(int operation, Wanted wanted) {
+    std::vector<OSSL_ALGORITHM>& chosen = algorithms().by_operation[operation];
     int no_cache = 0;
-    const OSSL_ALGORITHM* each = OSSL_PROVIDER_query_operation(full, operation, &no_cache);
+    const OSSL_ALGORITHM* each =
+        OSSL_PROVIDER_query_operation(algorithms().full, operation, &no_cache);
     for (; each != nullptr && each->algorithm_names != nullptr; ++each) {
         if (wanted(*each)) {
             chosen.push_back(*each);
         }
     }
     chosen.push_back({});  // ends the list
-    return chosen;
+}
+
+void choose_names(int operation, Names names) {
+    choose(operation, [&](const OSSL_ALGORITHM& each) { return has_name(each, names); });
+}
+
+// Ours, and the others of the operation are not needed.
+void add_own(int operation, const char* name, const OSSL_DISPATCH* functions) {
+    algorithms().by_operation[operation] = {{name, "provider=orlop-lean", functions, nullptr}, {}};
+}
+
+OSSL_ALGORITHM* find(int operation, std::string_view name) {
+    for (OSSL_ALGORITHM& each : algorithms().by_operation[operation]) {
+        if (each.algorithm_names != nullptr && has_name(each, {name})) {
+            return &each;
+        }
+    }
+    return nullptr;
+}
+
+void generate_our_way() {
+    OSSL_ALGORITHM* keys = find(OSSL_OP_KEYMGMT, "X25519");
+    const OSSL_ALGORITHM* exchange = find(OSSL_OP_KEYEXCH, "X25519");
+    if (keys == nullptr || exchange == nullptr) {
+        return;
+    }
+    const OSSL_DISPATCH* ours =
+        ephemeral_key_functions(keys->implementation,
+                                exchange->implementation,
+                                OSSL_PROVIDER_get0_provider_ctx(algorithms().full));
+    keys->implementation = ours != nullptr ? ours : keys->implementation;
+}
+
+void choose_all() {
+    choose_names(OSSL_OP_DIGEST, digests);
+    choose_names(OSSL_OP_CIPHER, ciphers);
+    choose_names(OSSL_OP_MAC, macs);
+    choose_names(OSSL_OP_KEYMGMT, key_types);
+    choose_names(OSSL_OP_KEYEXCH, exchanges);
+    choose_names(OSSL_OP_SIGNATURE, signatures);
+    generate_our_way();
+    add_own(OSSL_OP_KDF, OSSL_KDF_NAME_TLS1_3_KDF, key_schedule_functions());
+    choose(OSSL_OP_RAND, [](const OSSL_ALGORITHM&) { return true; });
+    choose(OSSL_OP_DECODER, [](const OSSL_ALGORITHM& each) {
+        return has_name(each, key_types) && decodes_public_key(each);
+    });
 }
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
     *no_cache = 0;
-    switch (operation) {
-    case OSSL_OP_KEYMGMT:
-        return algorithms().key_management.data();
-    case OSSL_OP_DECODER:
-        return algorithms().decoders.data();
-    case OSSL_OP_ENCODER:
-    case OSSL_OP_STORE:
-        return nullptr;
-    default:
-        return OSSL_PROVIDER_query_operation(algorithms().full, operation, no_cache);
-    }
+    auto chosen = algorithms().by_operation.find(operation);
+    return chosen != algorithms().by_operation.end() ? chosen->second.data() : nullptr;
 }
 
 int get_capabilities(void*, const char* capability, OSSL_CALLBACK* callback, void* argument) {
@@ -95,10 +143,7 @@ OSSL_LIB_CTX* make_library() {
     if (library == nullptr) {
         return nullptr;
     }
-    chosen.key_management = choose(chosen.full, OSSL_OP_KEYMGMT, is_wanted_type);
-    chosen.decoders = choose(chosen.full, OSSL_OP_DECODER, [](const OSSL_ALGORITHM& each) {
-        return is_wanted_type(each) && decodes_public_key(each);
-    });
+    choose_all();
     if (OSSL_PROVIDER_add_builtin(library, "orlop-lean", initialise) != 1 ||
         OSSL_PROVIDER_load(library, "orlop-lean") == nullptr) {
         OSSL_LIB_CTX_free(library);
