@@ -49,11 +49,12 @@ runtime::Task<Result<void>> TlsStream::handshake(Duration timeout) {
 
 runtime::Task<Result<void>> TlsStream::shake() {
     while (true) {
+        if (session_.established()) {
+            flush_soon();  // our last flight, and the first bytes of who waits for this
+            co_return {};
+        }
         if (auto flushed = co_await flush_pending(); !flushed) {
             co_return std::unexpected(flushed.error());
-        }
-        if (session_.established()) {
-            co_return {};
         }
         auto moved = session_.receive(as_bytes(inner_->input()), {});
         if (!moved) {
@@ -73,9 +74,17 @@ runtime::Task<Result<void>> TlsStream::shake() {
     }
 }
 
+// Not filled with zeros: most connections only ever use the front of it.
+std::span<std::uint8_t> TlsStream::take_room() {
+    if (out_ == nullptr) {
+        out_ = std::make_unique_for_overwrite<std::uint8_t[]>(out_bytes);
+    }
+    return {out_.get(), out_bytes};
+}
+
 runtime::Task<Result<void>> TlsStream::write_out(std::size_t bytes) {
     co_return co_await inner_->write(
-        std::string_view(reinterpret_cast<const char*>(out_.data()), bytes));
+        std::string_view(reinterpret_cast<const char*>(out_.get()), bytes));
 }
 
 // Sends what the session itself wants to say: handshake flights, alerts, tickets.
@@ -86,11 +95,11 @@ runtime::Task<Result<void>> TlsStream::flush_pending() {
     while (writing_) {
         co_await write_free_;
     }
-    out_.resize(out_bytes);
+    auto room = take_room();
     writing_ = true;
     Result<void> result;
     while (result && session_.has_output()) {
-        auto moved = session_.send({}, out_);
+        auto moved = session_.send({}, room);
         if (!moved || moved->produced == 0) {
             break;
         }
@@ -102,12 +111,21 @@ runtime::Task<Result<void>> TlsStream::flush_pending() {
 }
 
 void TlsStream::flush_soon() {
-    if (session_.has_output() && !writing_ && !inner_->failure()) {
+    if (session_.has_output() && !writing_ && !flush_waits_ && !inner_->failure()) {
+        flush_waits_ = true;
         scope_.spawn(&TlsStream::flush, this);
     }
 }
 
+// Two turns later: what others have to say in this turn, and in the next because of it, takes the
+// session's own words along in one write. See Tunnel::write_out().
 runtime::Task<void> TlsStream::flush(TlsStream* self) {
+    co_await runtime::Yield(self->loop());
+    co_await runtime::Yield(self->loop());
+    self->flush_waits_ = false;
+    if (self->writing_ || !self->session_.has_output()) {
+        co_return;  // the writer sends waiting output first, and looks again when it is done
+    }
     auto flushed = co_await self->flush_pending();
     (void)flushed;  // a broken transport shows at the next read or write
 }
@@ -168,7 +186,7 @@ runtime::Task<void> TlsStream::drain(TlsStream* self) {
         co_await self->write_free_;
     }
     self->writing_ = true;
-    self->out_.resize(out_bytes);
+    auto room = self->take_room();
     std::size_t filled = 0;
     std::size_t total = 0;
     Result<void> result;
@@ -176,7 +194,7 @@ runtime::Task<void> TlsStream::drain(TlsStream* self) {
         std::string_view left(static_cast<const char*>(piece.iov_base), piece.iov_len);
         total += left.size();
         while (result && !left.empty()) {
-            auto moved = self->session_.send(as_bytes(left), std::span(self->out_).subspan(filled));
+            auto moved = self->session_.send(as_bytes(left), room.subspan(filled));
             if (!moved) {
                 result = std::unexpected(moved.error());
                 break;

@@ -13,7 +13,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <span>
 
 namespace orlop::net {
 
@@ -39,6 +39,7 @@ private:
     static runtime::Task<void> drain(TlsStream* self);
     static runtime::Task<void> flush(TlsStream* self);
     runtime::Task<Result<void>> shake();
+    std::span<std::uint8_t> take_room();
     runtime::Task<Result<void>> write_out(std::size_t bytes);
     runtime::Task<Result<void>> flush_pending();
     void flush_soon();
@@ -48,10 +49,11 @@ private:
     std::unique_ptr<Stream> inner_;
     mtls::TlsSession session_;
     runtime::Scope scope_;
-    std::vector<std::uint8_t> out_;
+    std::unique_ptr<std::uint8_t[]> out_;
     bool filling_ = false;
     bool draining_ = false;
     bool writing_ = false;  // someone writes on inner_
+    bool flush_waits_ = false;
     bool timed_out_ = false;
     runtime::Event write_free_;
 };

@@ -99,11 +99,7 @@ TunnelClients::make_tunnel(const WireRequest& request) {
     if (net::was_resumed(**tls)) {
         core_.metrics().add(telemetry::CoreCounter::handshakes_resumed);
     }
-    auto tunnel = Tunnel::create(std::move(*tls), h2::Role::client, nullptr);
-    if (tunnel) {
-        core_.scope().spawn(&Tunnel::serve, *tunnel);
-    }
-    co_return tunnel;
+    co_return Tunnel::create(std::move(*tls), h2::Role::client, nullptr);
 }
 
 // Runs apart from the requests that wait for it: none of them may take the others' attempt away by
@@ -116,6 +112,7 @@ runtime::Task<void> TunnelClients::connect_slot(TunnelClients* self,
     request.interrupt = &slot->interrupt;
     auto tunnel = co_await self->make_tunnel(request);
     slot->connecting = false;
+    std::shared_ptr<Tunnel> made = tunnel.value_or(nullptr);
     if (tunnel && self->ended_) {
         (*tunnel)->abort(self->end_error());
         tunnel = std::unexpected(self->end_error());
@@ -128,6 +125,11 @@ runtime::Task<void> TunnelClients::connect_slot(TunnelClients* self,
             waiter->failure = tunnel.error();
         }
         waiter->changed.set();
+    }
+    // After the waiters: their CONNECTs leave in one write with the preface and the last flight of
+    // the TLS handshake.
+    if (made != nullptr) {
+        self->core_.scope().spawn(&Tunnel::serve, std::move(made));
     }
 }
 
