@@ -37,16 +37,9 @@ datapath::PodPolicy policy_of(const model::Workload& workload, const model::Mesh
 }
 
 bool same_policy(const datapath::PodPolicy& a, const datapath::PodPolicy& b) {
-    auto same_ranges = [](const auto& x, const auto& y) {
-        return std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const Cidr& p, const Cidr& q) {
-            return p.base() == q.base() && p.prefix_length() == q.prefix_length();
-        });
-    };
     return a.inbound_when_gone == b.inbound_when_gone &&
            a.outbound_when_gone == b.outbound_when_gone && a.inbound == b.inbound &&
-           a.exclusions.inbound_ports == b.exclusions.inbound_ports &&
-           a.exclusions.outbound_ports == b.exclusions.outbound_ports &&
-           same_ranges(a.exclusions.outbound_ranges, b.exclusions.outbound_ranges);
+           a.exclusions == b.exclusions;
 }
 
 }  // namespace

@@ -253,6 +253,9 @@ Result<std::unique_ptr<Datapath>> Datapath::open(Options options) {
 }
 
 Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
+    if (impl_->mesh == exclusions) {
+        return {};
+    }
     Exclusions before = std::exchange(impl_->mesh, exclusions);
     for (const auto& [uid, pod] : impl_->pods) {
         if (pod.claim == Claim::unclaimed) {

@@ -60,6 +60,7 @@ struct Exclusions {
     std::vector<PortRange> outbound_ports;
     std::vector<Cidr> outbound_ranges;
     std::vector<PortRange> inbound_ports;
+    bool operator==(const Exclusions& other) const;
 };
 
 enum class WhenGone : std::uint8_t { open, closed };              // while orlopd does not serve
@@ -142,7 +143,8 @@ public:
     Datapath(const Datapath&) = delete;
     Datapath& operator=(const Datapath&) = delete;
 
-    // Lists that apply to every pod besides its own. Pods known so far are rewritten.
+    // Lists that apply to every pod besides its own. Pods known so far are rewritten when the lists
+    // are other ones than before.
     Result<void> set_mesh_exclusions(const Exclusions& exclusions);
 
     Result<PreparedPod> prepare(const PodSpec& spec);

@@ -38,6 +38,14 @@ Result<std::uint32_t> join_ports(std::span<const PortRange> pod,
 
 }  // namespace
 
+bool Exclusions::operator==(const Exclusions& other) const {
+    auto same = [](const Cidr& a, const Cidr& b) {
+        return a.base() == b.base() && a.prefix_length() == b.prefix_length();
+    };
+    return outbound_ports == other.outbound_ports && inbound_ports == other.inbound_ports &&
+           std::ranges::equal(outbound_ranges, other.outbound_ranges, same);
+}
+
 orlop_address to_kernel(const IpAddress& address) {
     orlop_address out{};
     std::memcpy(&out, address.bytes().data(), sizeof(out));
