@@ -109,6 +109,8 @@ std::string certificate_pem(const x509_st& certificate);
 std::string private_key_pem(const evp_pkey_st& key);
 std::vector<std::uint8_t> certificate_der(const x509_st& certificate);
 
+// The key must be known to be the leaf's. The leaf need not have been parsed: a copy has its key
+// object, which it may lack itself (certificate_builder.cc).
 Result<Svid> make_svid(std::vector<Owned<x509_st>> chain, Owned<evp_pkey_st> key);
 
 // A time that cannot be read counts as never valid.

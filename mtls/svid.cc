@@ -29,13 +29,6 @@ Result<Svid> make_svid(std::vector<Owned<x509_st>> chain, Owned<evp_pkey_st> key
     if (!identity) {
         return fail(ErrorKind::invalid_input, "SVID: " + identity.error().detail);
     }
-    if (X509_check_private_key(chain.front().get(), key.get()) != 1) {
-        openssl_reason();
-        return fail(ErrorKind::invalid_input,
-                    fmt::format("SVID of {}: the private key does not belong to the certificate; "
-                                "take both from the same issue",
-                                identity->to_string()));
-    }
     auto material = std::make_shared<SvidMaterial>();
     material->identity = std::move(*identity);
     material->not_before = not_before_of(*chain.front());
@@ -58,7 +51,16 @@ Result<Svid> Svid::from_pem(std::string_view chain_pem, std::string_view key_pem
     if (!key) {
         return std::unexpected(key.error());
     }
-    return make_svid(std::move(*chain), std::move(*key));
+    bool fits = X509_check_private_key(chain->front().get(), key->get()) == 1;
+    auto svid = make_svid(std::move(*chain), std::move(*key));
+    if (svid && !fits) {
+        openssl_reason();
+        return fail(ErrorKind::invalid_input,
+                    fmt::format("SVID of {}: the private key does not belong to the certificate; "
+                                "take both from the same issue",
+                                svid->identity().to_string()));
+    }
+    return svid;
 }
 
 const SpiffeId& Svid::identity() const {

@@ -242,7 +242,8 @@ public:
         SSL_CTX_set_min_proto_version(tls_.get(), version);
         SSL_CTX_set_max_proto_version(tls_.get(), version);
         if (svid != nullptr) {
-            SSL_CTX_use_certificate(tls_.get(), svid->material().chain.front().get());
+            Owned<x509_st> leaf(X509_dup(svid->material().chain.front().get()));
+            SSL_CTX_use_certificate(tls_.get(), leaf.get());
             SSL_CTX_use_PrivateKey(tls_.get(), svid->material().key.get());
         }
         ssl_.reset(SSL_new(tls_.get()));
