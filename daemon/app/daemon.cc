@@ -1,6 +1,7 @@
 #include "daemon/app/daemon.h"
 
 #include "daemon/app/api.h"
+#include "daemon/app/thread_priority.h"
 #include "daemon/app/version.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
@@ -109,6 +110,8 @@ int Daemon::run(DaemonOptions options) {
         std::fflush(stderr);
         ::_exit(1);  // half-built parts have nothing to say to anyone
     }
+    become_control_thread();  // not before: whoever waits for the start has nothing else to wait
+                              // for
     daemon.loop_->run();
     daemon.stop();
     ::_exit(0);
