@@ -1,6 +1,8 @@
 #include "daemon/control/yaml_document.h"
 
 #include "daemon/base/limits.h"
+#include "daemon/control/plain_yaml.h"
+#include "daemon/control/tree_builder.h"
 
 #include <fmt/core.h>
 #include <yaml-cpp/eventhandler.h>
@@ -9,26 +11,11 @@
 
 #include <algorithm>
 #include <istream>
-#include <map>
-#include <memory>
 #include <streambuf>
-#include <unordered_set>
 #include <utility>
 
 namespace orlop::control {
 namespace {
-
-constexpr std::size_t few_keys = 16;  // below this a linear look for duplicates is cheapest
-
-struct Refusal {  // thrown inside this file only
-    ErrorKind kind;
-    std::string message;
-    YAML::Mark mark;
-};
-
-[[noreturn]] void refuse(ErrorKind kind, std::string message, const YAML::Mark& mark) {
-    throw Refusal{kind, std::move(message), mark};
-}
 
 bool is_known_tag(const std::string& tag) {
     static constexpr std::string_view core = "tag:yaml.org,2002:";
@@ -47,192 +34,56 @@ bool is_string_tag(const std::string& tag) {
     return tag == "!" || tag == "tag:yaml.org,2002:str";
 }
 
-// Builds Nodes from yaml-cpp's events. Bounds are checked as events arrive, before memory is spent.
-class Builder : public YAML::EventHandler {
+// From yaml-cpp's events to the builder.
+class Adapter : public YAML::EventHandler {
 public:
-    void OnDocumentStart(const YAML::Mark& mark) override { count(1, 0, mark); }
-    void OnDocumentEnd() override { anchors_.clear(); }
+    explicit Adapter(TreeBuilder& builder) : builder_(builder) {}
 
+    void OnDocumentStart(const YAML::Mark& mark) override { builder_.begin_document(at(mark)); }
+    void OnDocumentEnd() override { builder_.end_document(); }
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-        add(at(Node::Kind::null, mark), anchor, mark);
+        builder_.null(at(mark), anchor);
     }
-
     void OnScalar(const YAML::Mark& mark,
                   const std::string& tag,
                   YAML::anchor_t anchor,
                   const std::string& value) override {
         check_tag(tag, mark);
-        Node node = at(Node::Kind::scalar, mark);
-        node.style = is_string_tag(tag) ? Node::Style::quoted : Node::Style::plain;
-        node.text = value;
-        add(std::move(node), anchor, mark);
+        builder_.scalar(
+            at(mark), is_string_tag(tag) ? Node::Style::quoted : Node::Style::plain, value, anchor);
     }
-
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-        auto found = anchors_.find(anchor);
-        if (found == anchors_.end()) {
-            refuse(ErrorKind::invalid_input, "an alias names an anchor that contains it", mark);
-        }
-        count(found->second.nodes, found->second.bytes, mark);
-        attach(found->second.node, mark);
+        builder_.alias(at(mark), anchor);
     }
-
     void OnSequenceStart(const YAML::Mark& mark,
                          const std::string& tag,
                          YAML::anchor_t anchor,
                          YAML::EmitterStyle::value) override {
-        open(Node::Kind::list, mark, tag, anchor);
+        check_tag(tag, mark);
+        builder_.open(Node::Kind::list, at(mark), anchor);
     }
-    void OnSequenceEnd() override { close(); }
+    void OnSequenceEnd() override { builder_.close(); }
     void OnMapStart(const YAML::Mark& mark,
                     const std::string& tag,
                     YAML::anchor_t anchor,
                     YAML::EmitterStyle::value) override {
-        open(Node::Kind::map, mark, tag, anchor);
+        check_tag(tag, mark);
+        builder_.open(Node::Kind::map, at(mark), anchor);
     }
-    void OnMapEnd() override { close(); }
-
-    std::vector<Node> take_documents() { return std::move(documents_); }
+    void OnMapEnd() override { builder_.close(); }
 
 private:
-    struct Frame {
-        Node node;
-        YAML::anchor_t anchor = 0;
-        std::size_t nodes_before = 0;
-        std::size_t bytes_before = 0;
-        bool has_key = false;
-        std::string key;
-        int key_line = 0;
-        std::unordered_set<std::string> keys;  // only when there are many
-    };
-    struct Anchor {
-        Node node;
-        std::size_t nodes = 0;
-        std::size_t bytes = 0;
-    };
-
-    static Node at(Node::Kind kind, const YAML::Mark& mark) {
-        Node node;
-        node.kind = kind;
-        node.line = mark.line + 1;
-        node.column = mark.column + 1;
-        return node;
-    }
+    static Place at(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
     static void check_tag(const std::string& tag, const YAML::Mark& mark) {
         if (!is_known_tag(tag)) {
-            refuse(ErrorKind::invalid_input,
-                   fmt::format("unknown tag {:.60}; leave it out", tag),
-                   mark);
+            throw Refusal{ErrorKind::invalid_input,
+                          fmt::format("unknown tag {:.60}; leave it out", tag),
+                          at(mark)};
         }
     }
 
-    void count(std::size_t nodes, std::size_t bytes, const YAML::Mark& mark) {
-        nodes_ += nodes;
-        bytes_ += bytes;
-        if (nodes_ > limits::yaml_nodes_max) {
-            refuse(ErrorKind::limit_exceeded,
-                   fmt::format("more than {} values, aliases expanded (yaml_nodes_max)",
-                               limits::yaml_nodes_max),
-                   mark);
-        }
-        if (bytes_ > limits::yaml_expanded_bytes_max) {
-            refuse(ErrorKind::limit_exceeded,
-                   fmt::format("more than {} bytes, aliases expanded (yaml_expanded_bytes_max)",
-                               limits::yaml_expanded_bytes_max),
-                   mark);
-        }
-    }
-
-    void
-    open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
-        check_tag(tag, mark);
-        if (frames_.size() >= limits::yaml_depth_max) {
-            refuse(ErrorKind::limit_exceeded,
-                   fmt::format("nested deeper than {} levels (yaml_depth_max)",
-                               limits::yaml_depth_max),
-                   mark);
-        }
-        Frame frame;
-        frame.nodes_before = nodes_;
-        frame.bytes_before = bytes_;
-        count(1, 0, mark);
-        frame.node = at(kind, mark);
-        frame.anchor = anchor;
-        frames_.push_back(std::move(frame));
-    }
-
-    void close() {
-        Frame frame = std::move(frames_.back());
-        frames_.pop_back();
-        YAML::Mark mark;
-        mark.line = frame.node.line - 1;
-        mark.column = frame.node.column - 1;
-        if (frame.anchor != 0) {
-            Anchor anchor{frame.node, nodes_ - frame.nodes_before, bytes_ - frame.bytes_before};
-            count(anchor.nodes, anchor.bytes, mark);  // the copy kept for aliases costs memory too
-            anchors_[frame.anchor] = std::move(anchor);
-        }
-        attach(std::move(frame.node), mark);
-    }
-
-    void add(Node node, YAML::anchor_t anchor, const YAML::Mark& mark) {
-        count(1, node.text.size(), mark);
-        if (anchor != 0) {
-            anchors_[anchor] = Anchor{node, 1, node.text.size()};
-        }
-        attach(std::move(node), mark);
-    }
-
-    void attach(Node node, const YAML::Mark& mark) {
-        if (frames_.empty()) {
-            if (!node.is_null()) {
-                documents_.push_back(std::move(node));
-            }
-            return;
-        }
-        Frame& frame = frames_.back();
-        if (frame.node.is_list()) {
-            frame.node.items.push_back(std::move(node));
-        } else if (!frame.has_key) {
-            take_key(frame, std::move(node), mark);
-        } else {
-            frame.has_key = false;
-            frame.node.fields.push_back({std::move(frame.key), frame.key_line, std::move(node)});
-        }
-    }
-
-    static void take_key(Frame& frame, Node node, const YAML::Mark& mark) {
-        if (!node.is_scalar()) {
-            refuse(ErrorKind::invalid_input, "a key of a map must be text", mark);
-        }
-        if (node.text == "<<" && node.style == Node::Style::plain) {
-            refuse(ErrorKind::invalid_input,
-                   "merge keys (<<) are not part of YAML 1.2; write the fields out",
-                   mark);
-        }
-        if (std::size_t size = frame.node.fields.size(); size == few_keys) {
-            for (const Field& field : frame.node.fields) {
-                frame.keys.insert(field.key);
-            }
-        }
-        bool duplicate = frame.node.fields.size() < few_keys ? frame.node.find(node.text) != nullptr
-                                                             : !frame.keys.insert(node.text).second;
-        if (duplicate) {
-            refuse(ErrorKind::invalid_input,
-                   fmt::format("the key \"{:.80}\" appears twice in one map", node.text),
-                   mark);
-        }
-        frame.has_key = true;
-        frame.key = std::move(node.text);
-        frame.key_line = node.line;
-    }
-
-    std::vector<Node> documents_;
-    std::vector<Frame> frames_;
-    std::map<YAML::anchor_t, Anchor> anchors_;
-    std::size_t nodes_ = 0;
-    std::size_t bytes_ = 0;
+    TreeBuilder& builder_;
 };
 
 // An istream over memory that we do not own, without a copy.
@@ -529,7 +380,10 @@ std::string Node::describe() const {
     return shown + (text.size() > 60 ? "...\"" : "\"");
 }
 
-std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
+namespace {
+
+// Without what a parser would trip over or waste memory on; the byte order mark is gone.
+std::expected<std::string_view, YamlError> checked_text(std::string_view text) {
     if (text.size() > limits::yaml_file_bytes_max) {
         return std::unexpected(
             at_line(ErrorKind::limit_exceeded,
@@ -545,17 +399,39 @@ std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
     if (auto bad = check_text(text)) {
         return std::unexpected(std::move(*bad));
     }
+    return text;
+}
+
+}  // namespace
+
+std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
+    auto checked = checked_text(text);
+    if (!checked) {
+        return std::unexpected(std::move(checked.error()));
+    }
+    if (auto documents = parse_plain_yaml(*checked)) {
+        return std::move(*documents);
+    }
+    return parse_all_yaml(text);
+}
+
+std::expected<std::vector<Node>, YamlError> parse_all_yaml(std::string_view text) {
+    auto checked = checked_text(text);
+    if (!checked) {
+        return std::unexpected(std::move(checked.error()));
+    }
     try {
-        ViewBuffer buffer(text);
+        ViewBuffer buffer(*checked);
         std::istream stream(&buffer);
         YAML::Parser parser(stream);
-        Builder builder;
-        while (parser.HandleNextDocument(builder)) {
+        TreeBuilder builder;
+        Adapter adapter(builder);
+        while (parser.HandleNextDocument(adapter)) {
         }
         return builder.take_documents();
     } catch (const Refusal& refusal) {
         return std::unexpected(
-            at_line(refusal.kind, refusal.message, refusal.mark.line + 1, refusal.mark.column + 1));
+            at_line(refusal.kind, refusal.message, refusal.place.line, refusal.place.column));
     } catch (const YAML::Exception& error) {
         return std::unexpected(at_line(
             ErrorKind::invalid_input, error.msg, error.mark.line + 1, error.mark.column + 1));

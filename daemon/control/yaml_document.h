@@ -62,6 +62,8 @@ struct YamlError {
 
 // All documents of the text; empty documents (nothing or null) are left out.
 std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text);
+// The same without the quick way for plain texts (plain_yaml.h), with which it must agree.
+std::expected<std::vector<Node>, YamlError> parse_all_yaml(std::string_view text);
 
 // Canonical block YAML and one-line JSON of a tree, for `orlopctl get`.
 std::string to_yaml(const Node& node);
