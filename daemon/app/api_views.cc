@@ -194,9 +194,9 @@ json object_json(const control::StoredObject& entry, const control::Findings& co
     if (entry.object) {
         out["apiVersion"] = entry.object->api_version;
         out["labels"] = json(entry.object->meta.labels);
-        if (entry.object->tree) {
-            out["yaml"] = control::to_yaml(*entry.object->tree);
-            out["object"] = json::parse(control::to_json(*entry.object->tree),
+        out["yaml"] = entry.object->written;
+        if (auto tree = control::parse_yaml(entry.object->written); tree && tree->size() == 1) {
+            out["object"] = json::parse(control::to_json(tree->front()),
                                         nullptr,
                                         /*allow_exceptions=*/false);
         }

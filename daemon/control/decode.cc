@@ -340,7 +340,10 @@ void decode_known(const Node& document,
                  std::holds_alternative<SecretSpec>(spec);
     object->spec = std::move(spec);
     object->meta = std::move(meta);
-    object->tree = bulky ? nullptr : std::make_shared<const Node>(document);
+    if (!bulky) {
+        object->written = to_yaml(document);
+        object->written.shrink_to_fit();
+    }
     out.object = std::move(object);
 }
 

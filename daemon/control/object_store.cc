@@ -35,11 +35,10 @@ struct Source {
 };
 
 bool same_object(const Object& a, const Object& b) {
-    if (a.tree == nullptr || b.tree == nullptr) {
-        return false;  // bulky kinds keep no tree: taken for changed
+    if (a.written.empty() || b.written.empty()) {
+        return false;  // bulky kinds keep no text: taken for changed
     }
-    return a.ref->line == b.ref->line && a.api_version == b.api_version &&
-           to_json(*a.tree) == to_json(*b.tree);
+    return a.ref->line == b.ref->line && a.api_version == b.api_version && a.written == b.written;
 }
 
 }  // namespace

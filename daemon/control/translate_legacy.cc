@@ -122,8 +122,7 @@ ObjectPtr make_virtual_service(const ObjectStore& store,
     out->api_version = "networking.istio.io/v1";
     out->ref = first;
     out->spec = std::move(spec);
-    out->tree =
-        std::make_shared<const Node>(make_document("VirtualService", host, std::move(tree)));
+    out->written = to_yaml(make_document("VirtualService", host, std::move(tree)));
     return out;
 }
 
@@ -188,8 +187,7 @@ ObjectPtr make_destination_rule(const HostKey& host, const HostParts& parts, Fin
     out->key = {"DestinationPolicy", host.first, host.second};
     out->api_version = "networking.istio.io/v1";
     out->spec = std::move(spec);
-    out->tree =
-        std::make_shared<const Node>(make_document("DestinationRule", host, std::move(tree)));
+    out->written = to_yaml(make_document("DestinationRule", host, std::move(tree)));
     return out;
 }
 

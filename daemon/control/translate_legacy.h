@@ -9,7 +9,7 @@
 // today overrides a RouteRule. Pure; control thread.
 //
 //     Translation current = translate_legacy(store);
-//     for (const ObjectPtr& object : current.virtual_services) print(to_yaml(*object->tree));
+//     for (const ObjectPtr& object : current.virtual_services) print(object->written);
 #pragma once
 
 #include "daemon/control/finding.h"
@@ -20,8 +20,8 @@
 namespace orlop::control {
 
 struct Translation {
-    // Keys carry the legacy kind, so that a real object of the same name stays apart; trees are
-    // documents of networking.istio.io/v1.
+    // Keys carry the legacy kind, so that a real object of the same name stays apart; what
+    // counts as written are documents of networking.istio.io/v1.
     std::vector<ObjectPtr> virtual_services;
     std::vector<ObjectPtr> destination_rules;
     Findings notes;  // what could not be carried across objects

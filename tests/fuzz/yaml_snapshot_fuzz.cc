@@ -27,10 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     last.snapshot->find_virtual_host("default", "pricing:80", 80);
     analyze(store);
     for (const StoredObject* stored : store.objects()) {
-        if (stored->object && stored->object->tree) {
-            auto again = parse_yaml(to_yaml(*stored->object->tree));
+        if (stored->object && !stored->object->written.empty()) {
+            auto again = parse_yaml(stored->object->written);
             if (!again || again->size() != 1 ||
-                to_json(again->front()) != to_json(*stored->object->tree)) {
+                to_yaml(again->front()) != stored->object->written) {
                 __builtin_trap();  // what we print must mean what we read
             }
         }

@@ -64,7 +64,7 @@ void print_documents(Session& session,
                            note.message);
             }
         }
-        fmt::print(session.out, "{}", to_yaml(*object->tree));
+        fmt::print(session.out, "{}", object->written);
     }
 }
 

@@ -73,7 +73,8 @@ struct Object {
     ObjectMeta meta;
     model::ObjectRefPtr ref;  // file and line of the document
     ObjectSpec spec;
-    std::shared_ptr<const Node> tree;  // as written; null for Pods and EndpointSlices
+    // As written, by to_yaml(), a tenth of its tree; empty for Pods, EndpointSlices and Secrets.
+    std::string written;
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 

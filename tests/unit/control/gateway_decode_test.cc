@@ -154,7 +154,7 @@ TEST(SecretDecoding, keeps_credentials_and_nothing_else) {
     EXPECT_EQ(secret.certificate, "cert");
     EXPECT_EQ(secret.private_key, "key");
     EXPECT_EQ(secret.roots, "roots");
-    EXPECT_EQ(object.object->tree, nullptr);
+    EXPECT_EQ(object.object->written, "");
 }
 
 TEST(SecretDecoding, never_repeats_what_it_cannot_read) {

@@ -133,7 +133,7 @@ std::string printed(const std::string& text) {
     std::string out;
     for (const auto* list : {&current.virtual_services, &current.destination_rules}) {
         for (const ObjectPtr& object : *list) {
-            out += "---\n" + to_yaml(*object->tree);
+            out += "---\n" + object->written;
         }
     }
     return out;
