@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Where orlopd's time goes under a load: flame graph, system calls, switches, allocations.
+# Where orlopd's time goes under a load: flame graph, and per request system calls, switches,
+# allocations, bytes copied, bytes through the kernel.
 #
 #   sudo bench/profile.sh [same|two] [LOAD]     LOAD: saturated-64 (default), 1000/s, bulk-8MB, ...
 #

@@ -1,4 +1,4 @@
-"""Suite `profile`: one load through orlopd under perf, strace and the allocation counter."""
+"""Suite `profile`: one load through orlopd under perf, strace and the counting library."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 
 import flame
 import measure
+from copies import counted, through_kernel
 from topology import BenchError
 
 PERF_SECONDS = 5
@@ -29,8 +30,27 @@ def profile(session, loads):
     backend = session.backends[contender.server]
     counters = sample(session, contender, load, backend, folder)
     counters["syscalls"] = measure.syscalls_per_request(session.bench, contender, load, backend)
+    counters["kernel"] = through_kernel(session, contender, load)
+    counters.update(counted(session, layout, load))
     (folder / "counters.json").write_text(json.dumps(counters, indent=1) + "\n")
+    show(counters)
     print(f"{folder}: flame.svg, functions.txt, counters.json")
+
+
+def show(counters):
+    """Per request, for both ends of a tunnel together where the layout has one."""
+    calls, kernel = counters["syscalls"], counters["kernel"]
+    print(f"{counters['contender']} {counters['load']}, per request:")
+    print(f"  CPU {counters['cpu_mesh_us']:.2f} us, switches {counters['switches_mesh']:.3f}")
+    print("  system calls of the caller's daemon "
+          + (calls.get("error") or f"{calls['per_request']:.3f}"))
+    print("  bytes sent and received "
+          + (kernel.get("error") or f"{kernel['bytes_per_request']:.0f} in"
+             f" {kernel['operations_per_request']:.2f} operations of the ring"))
+    print("  allocations, copies "
+          + (counters.get("allocations_error") or f"{counters['allocations_per_request']:.4f},"
+             f" {counters['copied_bytes_per_request']:.0f} bytes in"
+             f" {counters['copies_per_request']:.1f} calls of memcpy and memmove"))
 
 
 def sample(session, contender, load, backend, folder):

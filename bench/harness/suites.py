@@ -7,6 +7,7 @@ from dataclasses import replace
 import measure
 import mesh as orlop
 from compare import compare
+from copies import counted
 from cross_check import cross_check
 from enrol import FIRST_NUMBER, add_idle_pods
 from events import events
@@ -182,28 +183,9 @@ def one_request(session, pods_extra):
     backend = session.backends["os"]
     record["syscalls"] = measure.syscalls_per_request(session.bench, contender, SATURATED, backend)
     record.update(memory_per_pod(session, pods_extra))
-    record.update(allocations(session, backend))
+    record.update(counted(session, "same", SATURATED))
     session.bench.append(record)
     return record
-
-
-def allocations(session, backend):
-    """In a run of its own, with the daemon restarted under the counter."""
-    mesh = session.mesh
-    try:
-        mesh.stop("a")
-        mesh.start("a", preload=session.bench.binaries / "bench-alloc-count.so")
-        contender = session.orlop("same")
-        if contender.absent:
-            return {"allocations_error": contender.absent}
-        result = measure.run_load(session.bench, contender, SATURATED, backend,
-                                  extra=["--counter-file", str(mesh.counter_file)], seconds=2)
-        if "error" in result:
-            return {"allocations_error": result["error"]}
-        return {"allocations_per_request": result["counted_per_reply"]}
-    finally:
-        mesh.stop("a")
-        mesh.start("a")
 
 
 def memory_per_pod(session, count):
@@ -299,6 +281,8 @@ def show_one_request(record):
         print(f"  system calls {calls['per_request']:.3f} ({names})")
     if "allocations_per_request" in record:
         print(f"  heap allocations {record['allocations_per_request']:.4f}")
+        print(f"  bytes copied {record['copied_bytes_per_request']:.0f} in"
+              f" {record['copies_per_request']:.1f} calls")
     else:
         print(f"  heap allocations: {record.get('allocations_error')}")
     print(f"  idle: RSS {record['idle_rss_kb'] / 1024:.1f} MB,"

@@ -47,6 +47,12 @@ std::string request_text(const Options& options, const std::string& host) {
     return text + (options.traffic == Traffic::connect ? "Connection: close\r\n\r\n" : "\r\n");
 }
 
+Counted difference(const Counted& end, const Counted& begin) {
+    return {end.allocations - begin.allocations,
+            end.copies - begin.copies,
+            end.copied_bytes - begin.copied_bytes};
+}
+
 }  // namespace
 
 Generator::Generator(const Options& options, CpuWatch& watch)
@@ -128,7 +134,7 @@ void Generator::cross_window(std::int64_t now_ns) {
     auto length_ns = static_cast<std::int64_t>(options_.seconds * static_cast<double>(second_ns));
     if (window_begin_ns_ == 0 && now_ns >= begin_ns_ + warmup_ns) {
         watch_.begin();
-        outcome_.counted = read_counter();
+        outcome_.counted = read_counters();
         outcome_.replies = 0;
         outcome_.severed = 0;
         window_begin_ns_ = now();
@@ -137,7 +143,7 @@ void Generator::cross_window(std::int64_t now_ns) {
                now_ns >= window_begin_ns_ + length_ns) {
         window_end_ns_ = now();
         watch_.end();
-        outcome_.counted = read_counter() - outcome_.counted;
+        outcome_.counted = difference(read_counters(), outcome_.counted);
         outcome_.window_s =
             static_cast<double>(window_end_ns_ - window_begin_ns_) / static_cast<double>(second_ns);
     }
@@ -329,13 +335,12 @@ void Generator::fail(std::string reason) {
     }
 }
 
-std::uint64_t Generator::read_counter() const {
-    if (options_.counter_file.empty()) {
-        return 0;
+Counted Generator::read_counters() const {
+    Counted value;
+    if (!options_.counter_file.empty()) {
+        std::ifstream file(options_.counter_file, std::ios::binary);
+        file.read(reinterpret_cast<char*>(&value), sizeof value);
     }
-    std::ifstream file(options_.counter_file, std::ios::binary);
-    std::uint64_t value = 0;
-    file.read(reinterpret_cast<char*>(&value), sizeof value);
     return value;
 }
 

@@ -21,6 +21,13 @@
 
 namespace orlop::bench {
 
+// What the preloaded library counts, in the order of its file (alloc_count.c).
+struct Counted {
+    std::uint64_t allocations = 0;
+    std::uint64_t copies = 0;
+    std::uint64_t copied_bytes = 0;
+};
+
 struct Outcome {
     double window_s = 0;
     std::uint64_t replies = 0;  // in the window; CPU and counters belong to these
@@ -28,7 +35,7 @@ struct Outcome {
     std::vector<Histogram> slices;  // by the time a request was due, Options::slice_ms each
     std::uint64_t queue_depth_max = 0;
     std::uint64_t severed = 0;  // connections destroyed in the window, see Options::sever_port
-    std::uint64_t counted = 0;  // delta of the counter file over the window
+    Counted counted;            // delta of the counter file over the window
 };
 
 class Generator {
@@ -64,7 +71,7 @@ private:
     bool drained() const;
     std::int64_t wait_ns(std::int64_t now_ns) const;
     void fail(std::string reason);
-    std::uint64_t read_counter() const;
+    Counted read_counters() const;
 
     const Options& options_;
     CpuWatch& watch_;

@@ -95,6 +95,17 @@ void print_cpu(const CpuWatch& watch, const Outcome& outcome) {
     std::printf("]");
 }
 
+void print_counted(const Outcome& outcome) {
+    auto per_reply = [&](std::uint64_t number) {
+        return static_cast<double>(number) / static_cast<double>(outcome.replies);
+    };
+    std::printf(
+        ",\"counted_per_reply\":%.4f,\"copies_per_reply\":%.3f,\"copied_bytes_per_reply\":%.1f",
+        per_reply(outcome.counted.allocations),
+        per_reply(outcome.counted.copies),
+        per_reply(outcome.counted.copied_bytes));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -122,8 +133,7 @@ int main(int argc, char** argv) {
     print_slices(*outcome);
     print_cpu(watch, *outcome);
     if (!options->counter_file.empty()) {
-        std::printf(",\"counted_per_reply\":%.4f",
-                    static_cast<double>(outcome->counted) / static_cast<double>(outcome->replies));
+        print_counted(*outcome);
     }
     std::printf("}\n");
     return 0;
