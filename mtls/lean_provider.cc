@@ -2,6 +2,7 @@
 
 #include "mtls/ephemeral_keys.h"
 #include "mtls/key_schedule.h"
+#include "mtls/lean_ciphers.h"
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
@@ -99,6 +100,7 @@ void generate_our_way() {
 void choose_all() {
     choose_names(OSSL_OP_DIGEST, digests);
     choose_names(OSSL_OP_CIPHER, ciphers);
+    answer_nonce_length(algorithms().by_operation[OSSL_OP_CIPHER]);
     choose_names(OSSL_OP_MAC, macs);
     choose_names(OSSL_OP_KEYMGMT, key_types);
     choose_names(OSSL_OP_KEYEXCH, exchanges);

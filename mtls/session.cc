@@ -279,8 +279,15 @@ SessionParts::Step SessionParts::advance_handshake() {
     return Step::failed;
 }
 
+// SSL_get_error wants an empty queue; ERR_clear_error goes through all of its slots even then.
+static void forget_errors() {
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 SessionParts::Step SessionParts::decrypt(std::span<std::uint8_t> plaintext, std::size_t& produced) {
-    ERR_clear_error();
+    forget_errors();
     std::uint8_t first = 0;
     std::size_t got = 0;
     // Without room a peek still handles tickets and key updates, and stops at application bytes.
@@ -411,6 +418,10 @@ Result<Transfer> TlsSession::receive(std::span<const std::uint8_t> encrypted,
                              "TLS: bytes that are no TLS record; does the peer speak plaintext?"});
             break;
         }
+        if (parts.phase == Phase::established && offer.records.empty() &&
+            SSL_pending(parts.ssl.get()) == 0) {
+            break;  // SSL_read would only say so, at the price of a small record
+        }
         // Phase 2: one step of the handshake, or one record.
         parts.input = offer.records;
         Step step = parts.phase == Phase::handshaking
@@ -459,7 +470,7 @@ Result<Transfer> TlsSession::send(std::span<const std::uint8_t> plaintext,
                                      limits::tls_record_bytes_max,
                                      parts.room.size() - record_overhead_bytes});
         std::size_t written = 0;
-        ERR_clear_error();
+        forget_errors();
         if (SSL_write_ex(parts.ssl.get(), plaintext.data() + done.consumed, size, &written) != 1) {
             parts.fail_from_openssl();
             break;

@@ -36,8 +36,8 @@ enum class OpCode : unsigned char {
     accept,   // multishot: one completion per connection, result is the fd; ends without `more`
     receive,  // single shot into a buffer the backend picks; see Operation::lent
     receive_into,  // single shot into `buffer`/`length`: for bulk relays with their own buffer
-    send,     // all pieces of `message` (or buffer/length); fewer only when cut by a cancel or by
-              // an error, which the next call tells
+    send,     // all pieces of `message` (or buffer/length, which the backend may change); fewer
+              // only when cut by a cancel or by an error, which the next call tells
     connect,  // to `address`
     read,     // files, eventfd, inotify into buffer/length
     poll,     // wait for poll mask in `length`
@@ -64,6 +64,8 @@ struct Operation {
     std::optional<LentBuffer> lent;  // receive: filled when result > 0
     Callback on_complete = nullptr;  // called from the loop, never from inside start()
     void* owner = nullptr;
+    std::size_t sent_before = 0;        // the backend's own notes: a send that stopped half-way
+    std::unique_ptr<std::byte[]> rest;  // and its pieces that are left, as one
 };
 
 struct BackendStats {
@@ -71,6 +73,7 @@ struct BackendStats {
     std::uint64_t submissions = 0;  // operations started
     std::uint64_t completions = 0;
     std::uint64_t buffer_misses = 0;  // receives that had to use heap memory
+    std::uint64_t sends_at_once = 0;  // system calls that sent without the ring
 };
 
 class Backend {

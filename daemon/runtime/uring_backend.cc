@@ -14,6 +14,7 @@ namespace orlop::runtime {
 namespace {
 
 constexpr unsigned submit_tries_max = 1u << 20;
+constexpr unsigned polls_without_ring_max = 4;
 
 }  // namespace
 
@@ -230,6 +231,11 @@ void UringBackend::start(Operation& operation) {
         }
         return;
     }
+    if (operation.code == OpCode::send && send_at_once(operation)) {
+        operation.in_flight = true;
+        due_.push_back(&operation);
+        return;
+    }
     io_uring_sqe* sqe = next_sqe();
     switch (operation.code) {
     case OpCode::accept:
@@ -375,6 +381,10 @@ void UringBackend::complete(const io_uring_cqe& cqe) {
     }
     ++stats_.completions;
     operation->result = cqe.res;
+    if (operation->code == OpCode::send && operation->sent_before != 0) {
+        operation->result = std::max(cqe.res, 0) + static_cast<int>(operation->sent_before);
+        operation->rest.reset();
+    }
     operation->more = (cqe.flags & IORING_CQE_F_MORE) != 0;
     operation->in_flight = operation->more;
     if (accept_again(*operation)) {
@@ -394,7 +404,11 @@ void UringBackend::complete(const io_uring_cqe& cqe) {
 
 void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
     io_uring_cqe* first = nullptr;
-    if (wait == Wait::no || !due_.empty()) {
+    if (!due_.empty() && polls_without_ring_ < polls_without_ring_max) {
+        // What ended without the ring mostly starts what is worth an entry.
+        ++polls_without_ring_;
+    } else if (wait == Wait::no || !due_.empty()) {
+        polls_without_ring_ = 0;
         unsigned sq_flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
         bool work = !taskrun_flag_ || io_uring_sq_ready(&ring_) != 0 ||
                     (sq_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
@@ -403,6 +417,7 @@ void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
             io_uring_submit_and_get_events(&ring_);
         }
     } else if (io_uring_cq_ready(&ring_) == 0 || io_uring_sq_ready(&ring_) != 0) {
+        polls_without_ring_ = 0;
         __kernel_timespec timeout{};
         __kernel_timespec* timeout_pointer = nullptr;
         if (deadline) {
@@ -419,7 +434,9 @@ void UringBackend::poll(Wait wait, std::optional<Instant> deadline) {
     }
     // Only what is there now: completions that callbacks cause wait for the next poll.
     io_uring_cqe cqe;
-    for (unsigned left = io_uring_cq_ready(&ring_); left > 0 && next_completion(cqe); --left) {
+    unsigned left = io_uring_cq_ready(&ring_);
+    busyness_ = left != 0 ? left : busyness_;
+    for (; left > 0 && next_completion(cqe); --left) {
         complete(cqe);
     }
 }

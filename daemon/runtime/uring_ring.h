@@ -50,6 +50,9 @@ private:
     bool accept_again(Operation& operation);
     void cancel_everything();
 
+    // uring_lonely_sends.cc
+    bool send_at_once(Operation& operation);
+
     // uring_standing.cc
     static std::uint64_t tag_standing(const StandingReceive& standing) {
         return reinterpret_cast<std::uintptr_t>(&standing) | standing_tag;
@@ -75,6 +78,8 @@ private:
     bool multishot_accept_ = true;
     bool standing_receives_ = false;
     StandingReceives standing_;
+    unsigned busyness_ = 0;            // completions that the last poll with any found
+    unsigned polls_without_ring_ = 0;  // in a row
     std::vector<Operation*> due_;      // ended without the ring; told by the next poll
     std::vector<Operation*> telling_;  // room for the ones that are being told
     BufferPool ordinary_;
