@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reporting import single_rows
 from reporting.charts import charts
-from reporting.goals import GOALS, MISSING, Row, goal_row
+from reporting.goals import GOALS, MISSING, Row, floor_row, goal_row
 from reporting.table import Table, broken, read
 
 
@@ -26,7 +26,8 @@ BEGIN, END = "<!-- last full run: begin -->", "<!-- last full run: end -->"
 
 def rows_of(table):
     """Every row of the table of goals, by number."""
-    rows = [goal_row(table, goal) for goal in GOALS] + single_rows.rows(table)
+    rows = [row for goal in GOALS for row in (goal_row(table, goal), floor_row(table, goal)) if row]
+    rows += single_rows.rows(table)
     return sorted(rows, key=lambda row: int(row.number))
 
 

@@ -82,11 +82,19 @@ class Opponents:
         return Contender("direct", layout, pod_ip(server), APP_PORT, server=server)
 
     def floor(self, name, layout):
+        """One bare hop; between nodes two of them, one beside each pod, as every mesh has there."""
         contender = self._listening(name, layout)
-        argv = [self.bench_bin / FLOORS[name], "--address", "127.0.0.1", "--port",
-                contender.port, "--to", pod_ip(contender.server), "--to-port", APP_PORT]
-        self._start(contender, "forwarder", contender.client, argv, contender.port)
+        server, port = pod_ip(contender.server), APP_PORT
+        if layout == "two":
+            port = contender.port + 1000
+            self._forward(contender, contender.server, (server, port), (server, APP_PORT))
+        self._forward(contender, contender.client, ("127.0.0.1", contender.port), (server, port))
         return contender
+
+    def _forward(self, contender, pod, at, to):
+        argv = [self.bench_bin / FLOORS[contender.name], "--address", at[0], "--port", at[1],
+                "--to", to[0], "--to-port", to[1]]
+        self._start(contender, f"forwarder-{pod}", pod, argv, at[1])
 
     def hop(self, layout):
         contender = self._listening("hop-haproxy", layout)

@@ -135,8 +135,8 @@ class Session:
         opponents = self.opponents
         for layout in layouts:
             made.append(opponents.direct(layout))
+            made += [opponents.floor(name, layout) for name in FLOORS]
             if layout == "same":
-                made += [opponents.floor(name, layout) for name in FLOORS]
                 made.append(opponents.hop(layout))
             made += [opponents.pair(name, layout) for name in pairs
                      if layout == "same" or "plain" not in name]
@@ -242,7 +242,7 @@ def quick(session):
 def full(session):
     contenders = session.contenders(PAIRS, ("same", "two"))
     session.run_plan(Plan(contenders, [SATURATED, SLOW], 5))
-    session.run_plan(Plan(contenders, [FAST, SINGLE], 5, without_floors))
+    session.run_plan(Plan(contenders, [FAST, SINGLE], 5))
     session.run_plan(Plan(contenders, [CONNECT], 5, between_nodes))
     session.run_plan(Plan(contenders, [BULK], 3, without_floors))
     session.run_plan(Plan(contenders, [HTTP2_100], 3, takes_http2, beside=[HTTP1_100]))

@@ -1,7 +1,7 @@
 """The rows that compare contenders: each metric against the best pair (S), direct (D) or one."""
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from reporting.table import ratio_interval
 
@@ -34,6 +34,7 @@ class Goal:
     step: float | None
     aim: float | None
     against_load: str = ""  # when it is not the same
+    ours: str = "orlop"
 
     @property
     def higher_is_better(self):
@@ -41,6 +42,7 @@ class Goal:
 
 
 ONE = "one-connection-one-core"
+FLOOR_ROWS = ("1", "2", "3", "4", "5", "6")
 GOALS = [
     Goal("1", "same-node L7 requests/s", "same", "saturated-64", "rate", "S", 1.6, 2.5),
     Goal("1", "same-node L7 requests/s", "same", "saturated-64", "rate", "hop-haproxy", 1.0, None),
@@ -104,7 +106,7 @@ def goal_row(table, goal):
         missing = table.rivals(goal.layout, load)[1]
     elif goal.against == "D":
         rival = "direct"
-    ours = table.values("orlop", goal.layout, goal.load, goal.value)
+    ours = table.values(goal.ours, goal.layout, goal.load, goal.value)
     theirs = table.values(rival, goal.layout, load, goal.value) if rival else {}
     interval = ratio_interval(ours, theirs)
     if interval is None or missing:
@@ -115,6 +117,21 @@ def goal_row(table, goal):
     row.against = f"{rival} {statistics.median(theirs.values()):.1f}"
     row.ratio = f"{ratio:.2f} ({low:.2f} to {high:.2f}, n={n})"
     row.verdict = verdict(goal, interval, table)
+    return row
+
+
+def floor_row(table, goal):
+    """What bare forwarders reach in the same row: how far a hop alone is from the goal. None when
+    there is nothing to say: the goal knows no floor, or the run measured none."""
+    if goal.number not in FLOOR_ROWS or goal.step is None or goal.against not in ("S", "D"):
+        return None
+    choose = max if goal.higher_is_better else min
+    floor = table.best("floor-", goal.layout, goal.load, goal.value, choose)
+    row = goal_row(table, replace(goal, ours=floor)) if floor else None
+    if row is None or not row.ratio:
+        return None
+    row.metric = f"({floor} in its place: {goal.metric}, {goal.layout})"
+    row.verdict = "for comparison"
     return row
 
 

@@ -99,12 +99,21 @@ class Table:
         return sorted(good), missing
 
     def best_pair(self, layout, load, field, choose):
-        pairs = {}
-        for name in self.rivals(layout, load)[0]:
+        return self._best(self.rivals(layout, load)[0], layout, load, field, choose)
+
+    def best(self, prefix, layout, load, field, choose):
+        """The best of all whose name begins like this; None without any."""
+        names = {c for c, lay, what in self.good
+                 if (lay, what) == (layout, load) and c.startswith(prefix)}
+        return self._best(sorted(names), layout, load, field, choose)
+
+    def _best(self, names, layout, load, field, choose):
+        medians = {}
+        for name in names:
             values = self.values(name, layout, load, field)
             if values:
-                pairs[name] = statistics.median(values.values())
-        return choose(pairs, key=pairs.get) if pairs else None
+                medians[name] = statistics.median(values.values())
+        return choose(medians, key=medians.get) if medians else None
 
 
 def ratio_interval(ours, theirs):
