@@ -19,6 +19,7 @@ from opponents import APP_PORT, HANDSHAKE_PAIRS
 HBONE_PORT = 15008
 MODES = ("full", "resumed")
 AT_ONCE = 16
+COLD_RATE = 100
 FIRST_NUMBER = 60  # of the addresses of the pods that are asked
 SHARE_MIN = 0.95  # of requests, that must have had the handshake that is being measured
 
@@ -27,7 +28,9 @@ def loads(mode):
     """(of the sidecar pairs, of orlopd): as many handshakes as there is CPU for; and what the first
     request of a cold connection waits."""
     rate = measure.Load(f"handshakes-{mode}", connections=AT_ONCE)
-    cold = measure.Load(f"cold-connection-{mode}", connections=1, traffic="connect")
+    # Slow enough that the end of the connection before, which each mesh has in its own way and
+    # orlopd by force, is over when the next one begins.
+    cold = measure.Load(f"cold-connection-{mode}", connections=1, traffic="connect", rate=COLD_RATE)
     pairs = [(rate, replace(rate, sever_port=HBONE_PORT))]
     return pairs + ([(cold, replace(cold, sever_port=HBONE_PORT))] if mode == "full" else [])
 
