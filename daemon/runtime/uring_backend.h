@@ -22,7 +22,7 @@ struct UringOptions {
     unsigned bulk_buffer_bytes = 128 * 1024;
     // Sends go out by a system call of their own while a wait ends with fewer completions than
     // this.
-    unsigned send_at_once_below = 1000000;
+    unsigned send_at_once_below = 3;
     // Switched off, a feature is done without, as on a kernel that lacks it; notes say so.
     bool use_defer_taskrun = true;
     bool use_coop_taskrun = true;

@@ -19,7 +19,7 @@ constexpr unsigned polls_max = 1000;
 // One end belongs to the backend, the other is read by hand.
 class LonelySend : public testing::Test {
 protected:
-    void SetUp() override { open(3); }
+    void SetUp() override { open(UringOptions{}.send_at_once_below); }
     void open(unsigned send_at_once_below) {
         TearDown();
         UringOptions options;
