@@ -24,23 +24,27 @@ using Bytes = std::span<const std::uint8_t>;
 
 constexpr std::size_t digest_bytes_max = SHA384_DIGEST_LENGTH;
 
-struct Sha256 {
-    static constexpr std::size_t bytes = SHA256_DIGEST_LENGTH;
-    static constexpr std::size_t block_bytes = SHA256_CBLOCK;
-    SHA256_CTX state;
-    void start() { SHA256_Init(&state); }
-    void add(Bytes data) { SHA256_Update(&state, data.data(), data.size()); }
-    void finish(std::uint8_t* out) { SHA256_Final(out, &state); }
+template <class State, auto Start, auto Add, auto Finish, std::size_t Size, std::size_t BlockSize>
+struct Digest {
+    static constexpr std::size_t bytes = Size;
+    static constexpr std::size_t block_bytes = BlockSize;
+    State state;
+    void start() { Start(&state); }
+    void add(Bytes data) { Add(&state, data.data(), data.size()); }
+    void finish(std::uint8_t* out) { Finish(out, &state); }
 };
-
-struct Sha384 {
-    static constexpr std::size_t bytes = SHA384_DIGEST_LENGTH;
-    static constexpr std::size_t block_bytes = SHA512_CBLOCK;
-    SHA512_CTX state;
-    void start() { SHA384_Init(&state); }
-    void add(Bytes data) { SHA384_Update(&state, data.data(), data.size()); }
-    void finish(std::uint8_t* out) { SHA384_Final(out, &state); }
-};
+using Sha256 = Digest<SHA256_CTX,
+                      SHA256_Init,
+                      SHA256_Update,
+                      SHA256_Final,
+                      SHA256_DIGEST_LENGTH,
+                      SHA256_CBLOCK>;
+using Sha384 = Digest<SHA512_CTX,
+                      SHA384_Init,
+                      SHA384_Update,
+                      SHA384_Final,
+                      SHA384_DIGEST_LENGTH,
+                      SHA512_CBLOCK>;
 
 // A secret or a digest; wiped when it goes.
 struct Secret {

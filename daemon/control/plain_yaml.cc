@@ -159,21 +159,14 @@ private:
         Node::Style style{};
         bool starts_map = read_key(key, style);
         at_ = begin;
-        return starts_map ? map(begin - line_start_) : value() && finish_line();
+        return starts_map ? map(begin - line_start_) : value(Within::block) && finish_line();
     }
 
     // At the first key of a map whose keys are all in this column.
     bool map(std::size_t column) {
         builder_.open(Node::Kind::map, here());
         do {
-            Place place = here();
-            std::string_view key;
-            Node::Style style{};
-            if (!read_key(key, style)) {
-                return false;
-            }
-            builder_.scalar(place, style, std::string(key));
-            if (!field_value(column)) {
+            if (!key() || !field_value(column)) {
                 return false;
             }
             if (!ended_ && indent_ > column) {
@@ -189,7 +182,7 @@ private:
         bool spaced = peek() == ' ';
         skip_spaces();
         if (!at_end_of_line() && !(spaced && peek() == '#')) {
-            return spaced && !is_entry() && value() && finish_line();
+            return spaced && !is_entry() && value(Within::block) && finish_line();
         }
         next_line();
         if (ended_ || gave_up_ || at_marker()) {
@@ -226,8 +219,22 @@ private:
         return true;
     }
 
-    // One line's value in a block.
-    bool value() {
+    // Reads a key and says so.
+    bool key() {
+        Place place = here();
+        std::string_view text;
+        Node::Style style{};
+        if (!read_key(text, style)) {
+            return false;
+        }
+        builder_.scalar(place, style, std::string(text));
+        return true;
+    }
+
+    enum class Within { block, flow };
+
+    // One line's value.
+    bool value(Within within) {
         char c = peek();
         if (c == '{' || c == '[') {
             return flow();
@@ -240,6 +247,11 @@ private:
         }
         Place place = here();
         std::size_t begin = at_;
+        bool ends_well = within == Within::block ? skip_block_scalar() : skip_flow_scalar();
+        return ends_well && plain(place, begin);
+    }
+
+    bool skip_block_scalar() {
         while (is_in(in_block_scalar, peek())) {
             if (peek() == ':' && (peek(1) == ' ' || peek(1) == '\n')) {
                 return false;  // a map within a line, or a mistake
@@ -249,10 +261,17 @@ private:
             }
             ++at_;
         }
-        if (!at_end_of_line() && peek() != '#') {
-            return false;
+        return at_end_of_line() || peek() == '#';
+    }
+
+    bool skip_flow_scalar() {
+        while (is_in(in_flow_scalar, peek())) {
+            if (peek() == ':' && !is_in(starts_scalar, peek(1))) {
+                return false;
+            }
+            ++at_;
         }
-        return plain(place, begin);
+        return peek() == ',' || peek() == '}' || peek() == ']';
     }
 
     // The text from `begin` to here, without the spaces at its end, which are given back.
@@ -305,7 +324,7 @@ private:
         char end = is_map ? '}' : ']';
         if (peek() != end) {
             while (true) {
-                if ((is_map && !flow_key()) || !flow_value()) {
+                if ((is_map && !flow_key()) || !value(Within::flow)) {
                     return false;
                 }
                 skip_spaces();
@@ -325,37 +344,11 @@ private:
     }
 
     bool flow_key() {
-        Place place = here();
-        std::string_view key;
-        Node::Style style{};
-        if (!read_key(key, style) || peek() != ' ') {
+        if (!key() || peek() != ' ') {
             return false;
         }
-        builder_.scalar(place, style, std::string(key));
         skip_spaces();
         return true;
-    }
-
-    bool flow_value() {
-        char c = peek();
-        if (c == '{' || c == '[') {
-            return flow();
-        }
-        if (c == '"' || c == '\'') {
-            return quoted();
-        }
-        if (!is_in(starts_scalar, c) && !(c == '-' && is_in(starts_scalar, peek(1)))) {
-            return false;
-        }
-        Place place = here();
-        std::size_t begin = at_;
-        while (is_in(in_flow_scalar, peek())) {
-            if (peek() == ':' && !is_in(starts_scalar, peek(1))) {
-                return false;
-            }
-            ++at_;
-        }
-        return (peek() == ',' || peek() == '}' || peek() == ']') && plain(place, begin);
     }
 
     std::string_view text_;

@@ -402,26 +402,9 @@ std::expected<std::string_view, YamlError> checked_text(std::string_view text) {
     return text;
 }
 
-}  // namespace
-
-std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
-    auto checked = checked_text(text);
-    if (!checked) {
-        return std::unexpected(std::move(checked.error()));
-    }
-    if (auto documents = parse_plain_yaml(*checked)) {
-        return std::move(*documents);
-    }
-    return parse_all_yaml(text);
-}
-
-std::expected<std::vector<Node>, YamlError> parse_all_yaml(std::string_view text) {
-    auto checked = checked_text(text);
-    if (!checked) {
-        return std::unexpected(std::move(checked.error()));
-    }
+std::expected<std::vector<Node>, YamlError> parse_checked(std::string_view text) {
     try {
-        ViewBuffer buffer(*checked);
+        ViewBuffer buffer(text);
         std::istream stream(&buffer);
         YAML::Parser parser(stream);
         TreeBuilder builder;
@@ -438,6 +421,24 @@ std::expected<std::vector<Node>, YamlError> parse_all_yaml(std::string_view text
     } catch (const std::exception& error) {
         return std::unexpected(at_line(ErrorKind::invalid_input, error.what(), 1, 1));
     }
+}
+
+}  // namespace
+
+std::expected<std::vector<Node>, YamlError> parse_yaml(std::string_view text) {
+    auto checked = checked_text(text);
+    if (!checked) {
+        return std::unexpected(std::move(checked.error()));
+    }
+    if (auto documents = parse_plain_yaml(*checked)) {
+        return std::move(*documents);
+    }
+    return parse_checked(*checked);
+}
+
+std::expected<std::vector<Node>, YamlError> parse_all_yaml(std::string_view text) {
+    auto checked = checked_text(text);
+    return checked ? parse_checked(*checked) : std::unexpected(std::move(checked.error()));
 }
 
 std::string to_yaml(const Node& node) {

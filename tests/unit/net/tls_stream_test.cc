@@ -82,12 +82,11 @@ struct Case {
         static const Mesh mesh;
         static const TlsIdentityPtr client = mesh.identity(client_id);
         static const TlsIdentityPtr server = mesh.identity(server_id);
-        world.scope.spawn(&shake_client, &ends, client, expected);
-        world.scope.spawn(&shake_server, &ends, server);
-        ASSERT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
+        shake_as(client, server, expected);
     }
-    void shake_as(TlsIdentityPtr client, TlsIdentityPtr server) {
-        world.scope.spawn(&shake_client, &ends, std::move(client), server_id);
+    void
+    shake_as(TlsIdentityPtr client, TlsIdentityPtr server, const SpiffeId& expected = server_id) {
+        world.scope.spawn(&shake_client, &ends, std::move(client), expected);
         world.scope.spawn(&shake_server, &ends, std::move(server));
         ASSERT_EQ(world.settle(), FakeEnd::done) << world.network.describe();
     }

@@ -1,60 +1,28 @@
 // Sends that go out without the ring, on the kernel's ring.
-#include "daemon/runtime/uring_backend.h"
+#include "tests/unit/runtime/ring_end.h"
 
-#include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <array>
 #include <cerrno>
-#include <memory>
+#include <span>
 #include <string>
 #include <unistd.h>
 
 namespace orlop::runtime {
 namespace {
 
-constexpr unsigned polls_max = 1000;
-
-// One end belongs to the backend, the other is read by hand.
-class LonelySend : public testing::Test {
+// The backend sends, the other end is read by hand.
+class LonelySend : public RingEnd {
 protected:
     void SetUp() override { open(UringOptions{}.send_at_once_below); }
     void open(unsigned send_at_once_below) {
         TearDown();
-        UringOptions options;
-        options.entries = 64;
-        options.completions = 256;
-        options.buffers = 8;
-        options.buffer_bytes = 4096;
-        options.bulk_buffers = 4;
+        UringOptions options = small_ring();
         options.send_at_once_below = send_at_once_below;
-        auto backend = create_uring_backend(options, nullptr);
-        ASSERT_TRUE(backend) << backend.error().context;
-        backend_ = std::move(*backend);
-        int ends[2];
-        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-        peer_ = ends[1];
-        send_ = {};
-        send_.code = OpCode::send;
-        send_.fd = ends[0];
-        send_.owner = this;
-        send_.on_complete = [](Operation& operation) {
-            ++static_cast<LonelySend*>(operation.owner)->told_;
-        };
-    }
-    void TearDown() override {
-        hang_up();
-        if (send_.fd >= 0) {
-            backend_->close(send_.fd);
-            backend_->poll(Backend::Wait::no, {});
-        }
-    }
-    void hang_up() {
-        if (peer_ >= 0) {
-            ::close(peer_);
-            peer_ = -1;
-        }
+        ASSERT_NO_FATAL_FAILURE(RingEnd::open(options));
+        connect(OpCode::send,
+                [](Operation& operation) { ++static_cast<LonelySend*>(operation.owner)->told_; });
     }
     void start(std::string& bytes) {
         send_.buffer = bytes.data();
@@ -71,7 +39,7 @@ protected:
     int await() {
         for (unsigned i = 0; send_.in_flight && i < polls_max; ++i) {
             read();
-            backend_->poll(Backend::Wait::no, {});
+            look();
         }
         read();
         EXPECT_FALSE(send_.in_flight);
@@ -91,11 +59,8 @@ protected:
     }
     const BackendStats& stats() { return backend_->stats(); }
 
-    std::unique_ptr<Backend> backend_;
-    Operation send_;
-    int peer_ = -1;
+    Operation& send_ = operation_;
     std::string arrived_;
-    unsigned told_ = 0;
 };
 
 std::string alphabet(std::size_t size) {
@@ -153,7 +118,7 @@ TEST_F(LonelySend, that_stops_half_way_tells_how_far_it_came) {
     start(text);
     backend_->cancel(send_);
     for (unsigned i = 0; send_.in_flight && i < polls_max; ++i) {
-        backend_->poll(Backend::Wait::no, {});
+        look();
     }
     read();
     EXPECT_EQ(send_.result, static_cast<int>(arrived_.size()));
@@ -166,7 +131,7 @@ TEST_F(LonelySend, to_a_peer_that_is_gone_fails_as_the_ring_would) {
     std::string text = "hello";
     start(text);
     for (unsigned i = 0; send_.in_flight && i < polls_max; ++i) {
-        backend_->poll(Backend::Wait::no, {});
+        look();
     }
     EXPECT_EQ(send_.result, -EPIPE);
     EXPECT_EQ(told_, 1u);
@@ -186,7 +151,7 @@ TEST_F(LonelySend, is_one_of_few_else_the_ring_takes_them_together) {
         each.on_complete = [](Operation&) {};
         backend_->start(each);
     }
-    backend_->poll(Backend::Wait::no, {});
+    look();
     std::string text = "hello";
     start(text);
     EXPECT_EQ(stats().sends_at_once, 0u);

@@ -1,52 +1,25 @@
 // Multishot receives behind single-shot operations, on the kernel's ring.
-#include "daemon/runtime/uring_backend.h"
-
-#include <gtest/gtest.h>
-#include <sys/socket.h>
+#include "tests/unit/runtime/ring_end.h"
 
 #include <cerrno>
 #include <fcntl.h>
-#include <memory>
 #include <string>
 #include <unistd.h>
 
 namespace orlop::runtime {
 namespace {
 
-constexpr unsigned polls_max = 1000;
 constexpr unsigned warm_rounds = 300;  // more than a connection needs to be trusted again
 
-// One end belongs to the ring, the other is written to by hand.
-class Standing : public testing::Test {
+// The backend receives, the other end is written to by hand.
+class Standing : public RingEnd {
 protected:
     void SetUp() override {
-        UringOptions options;
-        options.entries = 64;
-        options.completions = 256;
-        options.buffers = 8;
-        options.buffer_bytes = 4096;
-        options.bulk_buffers = 4;
-        auto backend = create_uring_backend(options, nullptr);
-        ASSERT_TRUE(backend) << backend.error().context;
-        backend_ = std::move(*backend);
+        ASSERT_NO_FATAL_FAILURE(open(small_ring()));
         connect();
     }
-    void TearDown() override {
-        hang_up();
-        if (receive_.fd >= 0) {
-            backend_->close(receive_.fd);
-            backend_->poll(Backend::Wait::no, {});
-        }
-    }
     void connect() {
-        int ends[2];
-        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-        peer_ = ends[1];
-        receive_ = {};
-        receive_.code = OpCode::receive;
-        receive_.fd = ends[0];
-        receive_.owner = this;
-        receive_.on_complete = [](Operation& operation) {
+        RingEnd::connect(OpCode::receive, [](Operation& operation) {
             auto& self = *static_cast<Standing*>(operation.owner);
             ++self.told_;
             if (operation.lent) {
@@ -54,18 +27,11 @@ protected:
                                  operation.lent->size);
                 self.backend_->release_buffer(*operation.lent);
             }
-        };
-    }
-    void hang_up() {
-        if (peer_ >= 0) {
-            ::close(peer_);
-            peer_ = -1;
-        }
+        });
     }
     void say(const std::string& bytes) {
         ASSERT_EQ(::write(peer_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
     }
-    void look() { backend_->poll(Backend::Wait::no, {}); }
     // The result of the receive that is in flight.
     int await() {
         for (unsigned i = 0; receive_.in_flight && i < polls_max; ++i) {
@@ -90,11 +56,8 @@ protected:
         told_ = 0;
     }
 
-    std::unique_ptr<Backend> backend_;
-    Operation receive_;
-    int peer_ = -1;
+    Operation& receive_ = operation_;
     std::string got_;
-    unsigned told_ = 0;
 };
 
 TEST_F(Standing, small_messages_need_no_request_each) {
