@@ -14,6 +14,7 @@ from pathlib import Path
 from topology import BenchError, netns_path
 
 FOREIGN_RETRY, FOREIGN_DROP = 0.15, 0.2  # cores
+STILL_KB = 512
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,19 @@ def mem_available_kb():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1])
     return 0
+
+
+def settled_mem_available_kb(seconds_max=15):
+    """The same once it holds still for a second: what ended before gives its memory back late
+    (namespaces, RCU), which would count against what is measured next."""
+    deadline = time.monotonic() + seconds_max
+    level, since = mem_available_kb(), time.monotonic()
+    while time.monotonic() < min(deadline, since + 1):
+        time.sleep(0.1)
+        now = mem_available_kb()
+        if abs(now - level) > STILL_KB:
+            level, since = now, time.monotonic()
+    return mem_available_kb()
 
 
 def median(values):
