@@ -32,8 +32,11 @@ namespace {
 constexpr Duration settle_time_min = std::chrono::microseconds(500);
 constexpr Duration settle_time_max = std::chrono::milliseconds(5);
 constexpr Duration trim_after = std::chrono::milliseconds(200);
-constexpr Duration housekeeping_interval = std::chrono::milliseconds(250);
-constexpr unsigned series_turns = 240;  // once a minute
+// Housekeeping counts quarters of a second, and wakes for each only while pods leave.
+constexpr Duration quarter = std::chrono::milliseconds(250);
+constexpr unsigned quarters_per_second = 4;
+constexpr unsigned series_quarters = 60 * quarters_per_second;
+constexpr unsigned renewal_quarters = 2 * quarters_per_second;
 
 std::size_t usable_cpus() {
     cpu_set_t cpus;
@@ -401,24 +404,28 @@ void Daemon::write_node_status() {
 }
 
 runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
-    unsigned turns = 0;
+    unsigned quarters = 0;
+    bool pods_leave = false;
     while (true) {
-        co_await runtime::Sleep(*self->loop_, housekeeping_interval);
-        ++turns;
+        const unsigned step =
+            pods_leave ? 1 : quarters_per_second - quarters % quarters_per_second;
+        co_await runtime::Sleep(*self->loop_, step * quarter);
+        quarters += step;
         if (self->stopping_) {
             co_return;
         }
-        if (self->enrolment_->advance_leaving()) {
+        pods_leave = self->enrolment_->advance_leaving();
+        if (pods_leave) {
             self->write_node_status();
         }
-        if (self->control_->needs_polling() && turns % 4 == 0) {
+        if (self->control_->needs_polling() && quarters % quarters_per_second == 0) {
             self->changed_->set();
         }
-        if (turns % series_turns == 0) {
+        if (quarters % series_quarters == 0) {
             self->retire_series();
         }
         self->control_->drop_unused();
-        if (turns % 8 == 0) {
+        if (quarters % renewal_quarters == 0) {
             self->certificates_->renew_due();
             self->tls_contexts_->renew(*self->control_->snapshot());
             self->gateways_->reconcile(*self->control_->snapshot());  // retries failed ports
