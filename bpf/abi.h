@@ -58,10 +58,9 @@ ORLOP_ASSERT(ORLOP_BEAT_EXPIRY_NS >= 4 * ORLOP_BEAT_INTERVAL_NS, "one late beat 
 // Which listener of a pod a connection belongs to: second half of the key of `listeners`.
 enum orlop_listener_kind {
     ORLOP_LISTENER_OUTBOUND = 0,  // the pod's own connections, looped back over lo
-    ORLOP_LISTENER_INBOUND = 1,   // plaintext arriving at any port
-    ORLOP_LISTENER_HBONE = 2,     // arriving at port 15008
+    ORLOP_LISTENER_INBOUND = 1,   // arriving at any port, HBONE on 15008 included
     ORLOP_LISTENER_LOCAL = 3,     // loopback ports 15020 and 15021
-    ORLOP_LISTENER_KINDS = 4,
+    ORLOP_LISTENER_KINDS = 4,     // one more than the last; 2 was HBONE's own
 };
 
 enum orlop_pod_flag {
@@ -91,7 +90,7 @@ enum orlop_pod_flag {
     X(outbound_steered, "looped connection handed to the outbound listener")                       \
     X(outbound_listener_gone, "looped connection refused: no outbound listener")                   \
     X(inbound_captured, "arriving connection handed to the inbound listener")                      \
-    X(inbound_hbone, "arriving connection handed to the HBONE listener")                           \
+    X(inbound_hbone, "arriving HBONE connection handed to the inbound listener")                   \
     X(inbound_delivery, "delivery over lo passed to the app")                                      \
     X(inbound_self, "connection of the pod to itself passed")                                      \
     X(inbound_excluded_port, "arriving at an excluded port, passed to the app")                    \

@@ -82,7 +82,7 @@ steer_arriving(struct bpf_sk_lookup* ctx, __u32 slot, const struct orlop_pod* po
         return steered(ORLOP_REASON_inbound_gone_open);
     }
     int hbone = port == ORLOP_PORT_HBONE;
-    switch (assign_listener(ctx, slot, hbone ? ORLOP_LISTENER_HBONE : ORLOP_LISTENER_INBOUND)) {
+    switch (assign_listener(ctx, slot, ORLOP_LISTENER_INBOUND)) {
     case ASSIGNED:
         return steered(hbone ? ORLOP_REASON_inbound_hbone : ORLOP_REASON_inbound_captured);
     case ABSENT:

@@ -162,7 +162,6 @@ void Enrolment::hand_over(const std::string& uid, Pod& pod, datapath::Listeners&
     auto fds = std::make_shared<proxy::PodListeners>();
     fds->outbound = std::move(listeners.outbound);
     fds->inbound = std::move(listeners.inbound);
-    fds->hbone = std::move(listeners.hbone);
     cores_.tell(pod.home,
                 [uid, fds](proxy::ProxyCore& core) { core.open_pod(uid, std::move(*fds)); });
 }

@@ -346,7 +346,6 @@ Result<Listeners> Datapath::open_listeners(std::string_view uid) {
     std::uint32_t slot = (*pod)->record.slot;
     for (auto [kind, listener] : {std::pair{ORLOP_LISTENER_OUTBOUND, &made->outbound},
                                   std::pair{ORLOP_LISTENER_INBOUND, &made->inbound},
-                                  std::pair{ORLOP_LISTENER_HBONE, &made->hbone},
                                   std::pair{ORLOP_LISTENER_LOCAL, &made->local}}) {
         if (auto done = impl_->kernel->enter_listener(slot, kind, listener->get()); !done) {
             return std::unexpected(done.error());

@@ -1,7 +1,7 @@
 // Datapath: owns everything orlop puts into the kernel to capture pods, and takes it out again.
 //
 // Host-wide there are two pinned cgroup links (connect4, connect6) and the pinned maps of
-// bpf/maps.h; per pod one pinned sk_lookup link, four listeners, policy rules and a route table in
+// bpf/maps.h; per pod one pinned sk_lookup link, three listeners, policy rules and a route table in
 // the pod's namespace. Each step is idempotent and journaled, so that a daemon that died at any
 // point is followed by one that finds out what exists and goes on. While no daemon serves, the
 // pinned programs decide by each pod's WhenGone: nothing reaches or leaves a closed pod.
@@ -96,9 +96,8 @@ struct PreparedPod {
 
 struct Listeners {  // all listening, non-blocking, in the pod's namespace
     UniqueFd outbound;
-    UniqueFd inbound;
-    UniqueFd hbone;
-    UniqueFd local;  // loopback :15020 and :15021, unless the app listens there itself
+    UniqueFd inbound;  // HBONE too: the local port, 15008, tells
+    UniqueFd local;    // loopback :15020 and :15021, unless the app listens there itself
 };
 
 struct AdoptedPod {   // found in the kernel at open(), not yet claimed by prepare()

@@ -201,7 +201,7 @@ Result<Listeners> make_listeners(int netns_fd) {
         return std::unexpected(visit.error());
     }
     Listeners made;
-    for (UniqueFd* listener : {&made.outbound, &made.inbound, &made.hbone, &made.local}) {
+    for (UniqueFd* listener : {&made.outbound, &made.inbound, &made.local}) {
         auto opened = make_dual_stack_listener();
         if (!opened) {
             return std::unexpected(opened.error());

@@ -41,6 +41,7 @@ struct Conversation {
 // The three kinds of captured connection (DESIGN §6); each owns the conversation to its end.
 runtime::Task<void> serve_outbound(Conversation conversation);
 runtime::Task<void> serve_inbound(Conversation conversation);
+inline constexpr std::uint16_t hbone_port = 15008;
 runtime::Task<void> serve_hbone(Conversation conversation);
 
 // HTTP/1.1 requests of an outbound connection, until it ends. Returns when the stream may be

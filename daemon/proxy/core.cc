@@ -114,6 +114,9 @@ using Serve = runtime::Task<void> (*)(Conversation);
 void accept_into(ProxyCore& core, const LocalPodPtr& pod, int fd, Serve serve) {
     auto stream = std::make_unique<net::TcpStream>(core.loop(), fd);
     Conversation conversation{&core, pod, nullptr, stream->local_address(), stream->peer_address()};
+    if (serve == &serve_inbound && conversation.original.port == hbone_port) {
+        serve = &serve_hbone;
+    }
     // Not steered: somebody inside the pod connected to the listener's own port.
     const auto* own = pod->workload.get();
     bool self_made =
@@ -163,7 +166,6 @@ void ProxyCore::open_pod(const std::string& uid, PodListeners listeners) {
     }
     pod->outbound = listen(*this, pod, std::move(listeners.outbound), &serve_outbound);
     pod->inbound = listen(*this, pod, std::move(listeners.inbound), &serve_inbound);
-    pod->hbone = listen(*this, pod, std::move(listeners.hbone), &serve_hbone);
 }
 
 void ProxyCore::open_gateway(const std::string& uid,
@@ -189,8 +191,7 @@ runtime::Task<void> ProxyCore::stop_listener(std::unique_ptr<net::Listener> list
 
 runtime::Task<void> ProxyCore::stop_listeners(ProxyCore* core, LocalPodPtr pod) {
     // Taken out first: a drain, a forced end and the pod's own end may overlap.
-    std::array listeners = {
-        std::move(pod->outbound), std::move(pod->inbound), std::move(pod->hbone)};
+    std::array listeners = {std::move(pod->outbound), std::move(pod->inbound)};
     for (auto& listener : listeners) {
         if (listener) {
             co_await listener->stop();

@@ -57,7 +57,6 @@ struct LocalPod {
     net::NetworkPtr network;
     std::unique_ptr<net::Listener> outbound;
     std::unique_ptr<net::Listener> inbound;
-    std::unique_ptr<net::Listener> hbone;
     std::map<SocketAddress, std::unique_ptr<net::Listener>> gateway;  // on every core
     LiveStreams live;      // captured connections, for forced ends and for counting
     JudgedStreams judged;  // connections to this pod that policy let in as bytes
@@ -72,8 +71,7 @@ using LocalPodPtr = std::shared_ptr<LocalPod>;
 
 struct PodListeners {
     UniqueFd outbound;
-    UniqueFd inbound;
-    UniqueFd hbone;
+    UniqueFd inbound;  // HBONE too, as connections to port 15008
 };
 
 class ProxyCore final : public runtime::Core::Guest {

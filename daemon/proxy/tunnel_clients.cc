@@ -2,13 +2,13 @@
 
 #include "daemon/base/log.h"
 #include "daemon/net/connector.h"
+#include "daemon/proxy/conversation.h"
 
 #include <algorithm>
 
 namespace orlop::proxy {
 namespace {
 
-constexpr std::uint16_t hbone_port = 15008;
 constexpr Duration sweep_interval = std::chrono::seconds(30);
 
 std::string slot_key(const model::Endpoint& endpoint) {

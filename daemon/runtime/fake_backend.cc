@@ -207,6 +207,10 @@ int FakeBackend::listen(SocketAddress address) {
     return network_->add_listener(address);
 }
 
+void FakeBackend::listen_also(int listener, SocketAddress address) {
+    network_->add_address(listener, address);
+}
+
 int FakeBackend::socket(SocketAddress local) {
     return network_->add_socket(local);
 }

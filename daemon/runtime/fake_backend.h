@@ -69,6 +69,8 @@ public:
 
     // A listening descriptor; close() it as any other. One listener per address.
     int listen(SocketAddress address);
+    // Connections to `address` meet that listener as well, as steered ones do.
+    void listen_also(int listener, SocketAddress address);
     // A fresh socket for a connect operation; its local address is drawn unless given.
     int socket(SocketAddress local = {});
     // Cuts the connection of `fd` now, as a middlebox would: both sides see the RST after a while.

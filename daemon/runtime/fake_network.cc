@@ -33,6 +33,12 @@ int FakeNetwork::add_listener(SocketAddress address) {
     return fd;
 }
 
+void FakeNetwork::add_address(int listener, SocketAddress address) {
+    assert(sockets_[listener].state == FakeSocket::State::listening);
+    assert(!listeners_.contains(address) && "one listener per address");
+    listeners_[address] = listener;
+}
+
 int FakeNetwork::add_socket(SocketAddress local) {
     int fd = next_descriptor_++;
     adopt(fd);
@@ -236,7 +242,7 @@ void FakeNetwork::close(int fd) {
     }
     FakeSocket& socket = found->second;
     if (socket.state == FakeSocket::State::listening) {
-        listeners_.erase(socket.local);
+        std::erase_if(listeners_, [fd](const auto& entry) { return entry.second == fd; });
         for (int waiting : std::deque<int>(socket.backlog)) {
             sockets_[waiting].close_style = Backend::CloseStyle::reset;
             close(waiting);

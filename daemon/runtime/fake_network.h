@@ -56,6 +56,7 @@ public:
     explicit FakeNetwork(const FakeOptions& options);
 
     int add_listener(SocketAddress address);
+    void add_address(int listener, SocketAddress address);
     int add_socket(SocketAddress local);
     void adopt(int fd);  // a kernel's descriptor becomes a fresh fake socket
     void close(int fd);

@@ -134,7 +134,7 @@ TEST_F(Coexistence, two_instances_serve_their_own_pods) {
     auto hop = open_upstream_socket(*pod_->network, {.destination = ip(b6)});
     ASSERT_TRUE(hop.has_value());
     connect_socket(hop->get(), at("[fd99::2]:15008"));
-    EXPECT_TRUE(accept_from(listeners->hbone.get()).valid());
+    EXPECT_TRUE(accept_from(listeners->inbound.get()).valid());
     second->reset();
     ASSERT_TRUE(Datapath::uninstall(other).has_value());
     UniqueFd again = connect("a", at("10.99.0.2:80"));

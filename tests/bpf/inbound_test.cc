@@ -37,7 +37,7 @@ TEST_F(Inbound, arriving_connections_meet_the_listener_of_their_port) {
         SCOPED_TRACE(to);
         UniqueFd caller = connect("b", at(to));
         ASSERT_TRUE(caller.valid()) << std::strerror(errno);
-        expect_at(listeners_->hbone.get(), caller.get(), at(to));
+        expect_at(listeners_->inbound.get(), caller.get(), at(to));
     }
     EXPECT_TRUE(nothing_to_accept(app4.get()));
     EXPECT_EQ(count("inbound_captured"), 3u);
@@ -162,7 +162,7 @@ TEST_F(Inbound, two_pods_keep_their_listeners_apart) {
     auto hop = open_upstream_socket(*pod_->network, {.destination = ip(b4)});
     ASSERT_TRUE(hop.has_value());
     connect_socket(hop->get(), at("10.99.0.2:15008"));
-    UniqueFd taken = accept_from(listeners->hbone.get());
+    UniqueFd taken = accept_from(listeners->inbound.get());
     EXPECT_TRUE(taken.valid());
     // The same-node shortcut: made in b, the app of b sees a.
     UniqueFd app = listen("b", at("10.99.0.2:7777"));

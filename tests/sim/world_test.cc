@@ -1,4 +1,5 @@
 #include "daemon/control/decode.h"
+#include "daemon/proxy/conversation.h"
 #include "mtls/context.h"
 #include "tests/sim/world.h"
 
@@ -311,10 +312,10 @@ void World::open_client() {
 void World::open_callee(Node& node, const std::string& pod, const std::string& ip) {
     node.core->add_pod("uid-" + pod, fake_network_);
     proxy::PodListeners listeners;
-    listeners.hbone = UniqueFd(network.listen({*IpAddress::parse(ip), 15008}));
+    listeners.inbound = UniqueFd(network.listen({*IpAddress::parse(ip), proxy::hbone_port}));
     // The pod's plaintext port; the application itself listens on the same address and port, which
     // the fake network cannot tell apart: inbound plaintext has its own port.
-    listeners.inbound = UniqueFd(network.listen({*IpAddress::parse(ip), 9091}));
+    network.listen_also(listeners.inbound.get(), {*IpAddress::parse(ip), 9091});
     node.core->open_pod("uid-" + pod, std::move(listeners));
     publish();
 }
