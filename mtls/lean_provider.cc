@@ -35,6 +35,7 @@ constexpr Names signatures{"ECDSA", "ED25519", "RSA", "HMAC"};
 struct Algorithms {
     OSSL_PROVIDER* full = nullptr;
     std::map<int, std::vector<OSSL_ALGORITHM>> by_operation;
+    bool ephemeral_keys = false;
 };
 
 Algorithms& algorithms() {
@@ -94,6 +95,7 @@ void generate_our_way() {
         ephemeral_key_functions(keys->implementation,
                                 exchange->implementation,
                                 OSSL_PROVIDER_get0_provider_ctx(algorithms().full));
+    algorithms().ephemeral_keys = ours != nullptr;
     keys->implementation = ours != nullptr ? ours : keys->implementation;
 }
 
@@ -160,6 +162,10 @@ OSSL_LIB_CTX* make_library() {
 ossl_lib_ctx_st* lean_library() {
     static OSSL_LIB_CTX* const library = make_library();
     return library;
+}
+
+bool has_ephemeral_keys() {
+    return lean_library() != nullptr && algorithms().ephemeral_keys;
 }
 
 }  // namespace orlop::mtls

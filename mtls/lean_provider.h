@@ -14,5 +14,7 @@ namespace orlop::mtls {
 // Process-wide, made at the first call, never freed; safe from any thread. Null when OpenSSL does
 // not allow it: null is also OpenSSL's default context, where everything works, only slower.
 ossl_lib_ctx_st* lean_library();
+// Whether lean_library() makes ephemeral keys as ephemeral_keys.h says, or else as OpenSSL does.
+bool has_ephemeral_keys();
 
 }  // namespace orlop::mtls

@@ -340,6 +340,13 @@ void Daemon::refresh() {
     }
 }
 
+void Daemon::exclude(const model::Snapshot& snapshot) {
+    auto excluded = datapath_->set_mesh_exclusions(exclusions_of(snapshot.mesh().exclusions));
+    if (!excluded) {
+        log_line(LogLevel::error, "datapath", "exclusions: {}", excluded.error().context);
+    }
+}
+
 void Daemon::publish() {
     const auto& snapshot = control_->snapshot();
     resolver_->want(control_->dns_names());
@@ -363,17 +370,7 @@ void Daemon::publish() {
     cores_->tell_all([snapshot](proxy::ProxyCore& core) { core.publish(snapshot); });
     tls_contexts_->drop_unused();
     gateways_->reconcile(*snapshot);
-    datapath::Exclusions everywhere;
-    for (std::uint16_t port : snapshot->mesh().exclusions.outbound_ports) {
-        everywhere.outbound_ports.push_back({port, port});
-    }
-    for (std::uint16_t port : snapshot->mesh().exclusions.inbound_ports) {
-        everywhere.inbound_ports.push_back({port, port});
-    }
-    everywhere.outbound_ranges = snapshot->mesh().exclusions.outbound_ranges;
-    if (auto excluded = datapath_->set_mesh_exclusions(everywhere); !excluded) {
-        log_line(LogLevel::error, "datapath", "exclusions: {}", excluded.error().context);
-    }
+    exclude(*snapshot);
     enrolment_->reconcile(*snapshot);
     write_node_status();
 }
@@ -407,8 +404,7 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
     unsigned quarters = 0;
     bool pods_leave = false;
     while (true) {
-        const unsigned step =
-            pods_leave ? 1 : quarters_per_second - quarters % quarters_per_second;
+        const unsigned step = pods_leave ? 1 : quarters_per_second - quarters % quarters_per_second;
         co_await runtime::Sleep(*self->loop_, step * quarter);
         quarters += step;
         if (self->stopping_) {
@@ -431,6 +427,9 @@ runtime::Task<void> Daemon::run_housekeeping(Daemon* self) {
             self->gateways_->reconcile(*self->control_->snapshot());  // retries failed ports
             if (self->control_->credential_files_changed()) {
                 self->changed_->set();
+            }
+            if (self->datapath_->exclusions_unwritten()) {
+                self->exclude(*self->control_->snapshot());
             }
             if (self->enrolment_->wants_retry()) {
                 self->enrolment_->reconcile(*self->control_->snapshot());

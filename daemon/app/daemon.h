@@ -56,6 +56,7 @@ private:
     Result<void> listen_unix();
     void start_background();
     void publish();
+    void exclude(const model::Snapshot& snapshot);  // what the whole mesh excludes
     void write_node_status();
     void stop();
     void finish_spans(Duration left);

@@ -22,10 +22,6 @@ std::vector<datapath::PortRange> ranges_of(const std::vector<std::uint16_t>& por
     return out;
 }
 
-datapath::Exclusions exclusions_of(const model::CaptureExclusions& from) {
-    return {ranges_of(from.outbound_ports), from.outbound_ranges, ranges_of(from.inbound_ports)};
-}
-
 datapath::PodPolicy policy_of(const model::Workload& workload, const model::MeshConfig& mesh) {
     bool strict = workload.strict_anywhere();
     datapath::PodPolicy policy;
@@ -43,6 +39,10 @@ bool same_policy(const datapath::PodPolicy& a, const datapath::PodPolicy& b) {
 }
 
 }  // namespace
+
+datapath::Exclusions exclusions_of(const model::CaptureExclusions& from) {
+    return {ranges_of(from.outbound_ports), from.outbound_ranges, ranges_of(from.inbound_ports)};
+}
 
 Enrolment::Enrolment(runtime::Loop& loop,
                      runtime::Scope& scope,

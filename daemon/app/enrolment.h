@@ -20,6 +20,8 @@
 
 namespace orlop::app {
 
+datapath::Exclusions exclusions_of(const model::CaptureExclusions& from);
+
 class Enrolment {
 public:
     // `on_local` takes connections to a pod's 127.0.0.1:15020 and :15021.

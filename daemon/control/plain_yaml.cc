@@ -366,6 +366,9 @@ private:
 }  // namespace
 
 std::optional<std::vector<Node>> parse_plain_yaml(std::string_view text) {
+    if (text.contains('\r')) {
+        return std::nullopt;  // a line's end to some versions of yaml-cpp, even in a comment
+    }
     try {
         PlainReader reader(text);
         if (reader.read()) {

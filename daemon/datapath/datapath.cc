@@ -46,6 +46,7 @@ struct Datapath::Impl {
     UniqueFd lock;
     std::unique_ptr<KernelObjects> kernel;
     Exclusions mesh;
+    bool mesh_unwritten = false;                   // to some pod's entry
     std::map<std::string, Pod, std::less<>> pods;  // by uid; adopted ones without: "slot:<n>"
     bool states_unwritten = false;                 // a pod's state is newer than the journal
     bool journal_wrong = true;                     // more of it than a state, or it is not there
@@ -253,7 +254,7 @@ Result<std::unique_ptr<Datapath>> Datapath::open(Options options) {
 }
 
 Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
-    if (impl_->mesh == exclusions) {
+    if (impl_->mesh == exclusions && !impl_->mesh_unwritten) {
         return {};
     }
     Exclusions before = std::exchange(impl_->mesh, exclusions);
@@ -267,6 +268,7 @@ Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
             return fail(entry.error().kind, "pod " + uid + ": " + entry.error().context);
         }
     }
+    impl_->mesh_unwritten = true;
     for (const auto& [uid, pod] : impl_->pods) {
         if (pod.claim == Claim::claimed) {
             if (auto done = impl_->write_entry(pod); !done) {
@@ -274,7 +276,12 @@ Result<void> Datapath::set_mesh_exclusions(const Exclusions& exclusions) {
             }
         }
     }
+    impl_->mesh_unwritten = false;
     return {};
+}
+
+bool Datapath::exclusions_unwritten() const {
+    return impl_->mesh_unwritten;
 }
 
 Result<PreparedPod> Datapath::prepare(const PodSpec& spec) {
@@ -468,6 +475,7 @@ Result<void> Datapath::remove_unclaimed() {
             }
         }
         at = impl_->pods.erase(at);
+        impl_->journal_wrong = true;  // also when the next one fails
     }
     // Links of slots that nobody knows: a predecessor died between two steps.
     for (std::uint32_t slot : impl_->kernel->list_steer_slots()) {

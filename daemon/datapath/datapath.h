@@ -145,6 +145,8 @@ public:
     // Lists that apply to every pod besides its own. Pods known so far are rewritten when the lists
     // are other ones than before.
     Result<void> set_mesh_exclusions(const Exclusions& exclusions);
+    // The kernel refused them for some pod: set_mesh_exclusions() again.
+    bool exclusions_unwritten() const;
 
     Result<PreparedPod> prepare(const PodSpec& spec);
     Result<Listeners> open_listeners(std::string_view uid);

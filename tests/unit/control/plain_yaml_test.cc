@@ -88,6 +88,7 @@ TEST(PlainYaml, gives_up_on_everything_beyond) {
              "---\n",
              "a: 1\n---\n",
              "---\n---\na: 1\n",
+             "# x\ra: 1\nb: 2\n",
              "%YAML 1.2\n---\na: 1\n",
              "a: 1\n...\n",
              "--- a\n",
