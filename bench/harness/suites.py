@@ -47,10 +47,16 @@ class Plan:
         self.loads, self.repetitions, self.beside = loads, repetitions, beside
 
     def shuffled(self):
-        order = [(c, load) for c in self.contenders for load in self.loads]
-        order += [(c, load) for c in self.contenders if c.name == "orlop" for load in self.beside]
-        random.shuffle(order)
-        return order
+        """What is compared is measured close together, since the machine's speed changes within
+        seconds: contenders of one layout under one load in turn, in any order."""
+        groups = [[(c, load) for c in self.contenders if c.layout == layout]
+                  for layout in {c.layout for c in self.contenders} for load in self.loads]
+        for group in groups:
+            group += [(c, load) for c, main in group if c.name == "orlop" and main is self.loads[0]
+                      for load in self.beside]
+            random.shuffle(group)
+        random.shuffle(groups)
+        return [run for group in groups for run in group]
 
 
 def without_floors(contender):
@@ -241,11 +247,11 @@ def quick(session):
 
 def full(session):
     contenders = session.contenders(PAIRS, ("same", "two"))
-    session.run_plan(Plan(contenders, [SATURATED, SLOW], 5))
-    session.run_plan(Plan(contenders, [FAST, SINGLE], 5))
-    session.run_plan(Plan(contenders, [CONNECT], 5, between_nodes))
-    session.run_plan(Plan(contenders, [BULK], 3, without_floors))
-    session.run_plan(Plan(contenders, [HTTP2_100], 3, takes_http2, beside=[HTTP1_100]))
+    session.run_plan(Plan(contenders, [SATURATED, SLOW], 9))
+    session.run_plan(Plan(contenders, [FAST, SINGLE], 9))
+    session.run_plan(Plan(contenders, [CONNECT], 9, between_nodes))
+    session.run_plan(Plan(contenders, [BULK], 5, without_floors))
+    session.run_plan(Plan(contenders, [HTTP2_100], 5, takes_http2, beside=[HTTP1_100]))
     session.run_plan(Plan(contenders, BY_CONNECTIONS, 1, without_floors))
     attempt(session, "cross-check-step", cross_check)
     attempt(session, "swap-step", lambda s: events(s, 3))
@@ -253,7 +259,7 @@ def full(session):
     for contender in contenders:
         if contender.is_pair:
             session.opponents.stop(contender)
-    attempt(session, "handshakes-step", lambda s: handshakes(s, 5, say))
+    attempt(session, "handshakes-step", lambda s: handshakes(s, 9, say))
     attempt(session, "pods-step", scale)
 
 
@@ -297,7 +303,7 @@ def show_one_request(record):
 SUITES = {  # name -> (function, seconds, warm-up seconds, noise)
     "smoke": (smoke, 0.5, 0.2, Noise.accepted),
     "quick": (quick, 1.0, 0.3, Noise.strict),
-    "full": (full, 1.7, 0.4, Noise.strict),
+    "full": (full, 0.8, 0.3, Noise.strict),
     "scale": (scale, 3.0, 0.5, Noise.strict),
     "profile": (lambda session: profile(session, LOADS), 3.0, 1.0, Noise.accepted),
     "compare": (lambda session: compare(session, LOADS), 1.5, 0.3, Noise.accepted),
