@@ -205,24 +205,24 @@ def cpu_ns(pid):
     return total
 
 
-def mem_available_kb():
+def mem_available_kb(seconds_max=15):
+    """What the machine has left, once that holds still for a second: what ended before gives its
+    memory back late (namespaces, RCU), which would count against what is measured next."""
+    deadline = time.monotonic() + seconds_max
+    level, since = mem_available_now_kb(), time.monotonic()
+    while time.monotonic() < min(deadline, since + 1):
+        time.sleep(0.1)
+        now = mem_available_now_kb()
+        if abs(now - level) > STILL_KB:
+            level, since = now, time.monotonic()
+    return mem_available_now_kb()
+
+
+def mem_available_now_kb():
     for line in Path("/proc/meminfo").read_text().split("\n"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1])
     return 0
-
-
-def settled_mem_available_kb(seconds_max=15):
-    """The same once it holds still for a second: what ended before gives its memory back late
-    (namespaces, RCU), which would count against what is measured next."""
-    deadline = time.monotonic() + seconds_max
-    level, since = mem_available_kb(), time.monotonic()
-    while time.monotonic() < min(deadline, since + 1):
-        time.sleep(0.1)
-        now = mem_available_kb()
-        if abs(now - level) > STILL_KB:
-            level, since = now, time.monotonic()
-    return mem_available_kb()
 
 
 def median(values):

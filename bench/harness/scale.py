@@ -36,7 +36,7 @@ def sidecar_memory(session):
     template = (CONFIGS / "haproxy" / "pair-mtls-h2-server.cfg").read_text()
     text = template.replace("@CERTS@", str(session.opponents.certificates))
     text = text.replace("@APP_PORT@", "8080")
-    processes, before = [], measure.settled_mem_available_kb()
+    processes, before = [], measure.mem_available_kb()
     try:
         for i in range(SIDECARS):
             config = RUN / f"sidecar-{i}.cfg"
@@ -46,7 +46,7 @@ def sidecar_memory(session):
         session.topology.wait_listening(processes[-1], "t", 20000 + SIDECARS - 1, seconds=60)
         record["pods"] = SIDECARS
         record["pss_kb"] = sum(measure.pss_kb(p.pid) for p in processes)
-        record["mem_available_kb"] = before - measure.settled_mem_available_kb()
+        record["mem_available_kb"] = before - measure.mem_available_kb()
         record["idle_cpu_percent"] = idle_cpu_percent(processes)
     except BenchError as error:
         record["error"] = str(error)
@@ -76,7 +76,7 @@ def enrolled_pods(session, count):
         mesh.stop("a")
         daemon = mesh.start("a")
         idle = measure.memory_kb(daemon.pid)
-        available = measure.settled_mem_available_kb()
+        available = measure.mem_available_kb()
         watch = Watch([netns_path(name) for name in names], ENROL_SECONDS_MAX)
         begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         if watch.ready:
@@ -89,7 +89,7 @@ def enrolled_pods(session, count):
         record["enrol_s"], record["pods"] = (captured - begin) / 1e9, count
         record["pss_kb"] = measure.pss_kb(daemon.pid)
         record["pss_kb_per_pod"] = (record["pss_kb"] - idle["pss_kb"]) / count
-        record["mem_available_kb"] = available - measure.settled_mem_available_kb() + idle["pss_kb"]
+        record["mem_available_kb"] = available - measure.mem_available_kb() + idle["pss_kb"]
         record["idle_cpu_percent"] = idle_cpu_percent([daemon])
     except BenchError as error:
         record["error"] = str(error)
